@@ -1,0 +1,64 @@
+# Needs only make and Python 3.11 or newer with venv; everything else goes into .venv.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format docs bench clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTHON ?=
+TEST_WORKERS ?= 2
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
+		printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+setup: $(STAMP) ## create .venv with everything the other targets need, and compile the kernels
+
+demo: setup ## trade ten generated markets in the simulated exchange (under a minute)
+	@$(BIN)/pr3dict warm
+	@$(BIN)/pr3dict demo
+
+test: setup ## run all tests (under ten minutes)
+	-@$(BIN)/pr3dict warm
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS)
+
+check: setup ## style, types and layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup ## apply the formatter and the fixes that are safe
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+docs: setup ## write docs/reference/cli.md again from the commands
+	@$(BIN)/python -m pr3dict.cli.reference > docs/reference/cli.md
+
+bench: setup ## run every benchmark; each ends in one JSON line
+	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+clean: ## remove .venv and all caches below this folder
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+
+# One Python is chosen: $PYTHON if given, else the first of these that is new enough and can make a venv.
+define find_python
+found=; for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14 python; do \
+	if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; \
+	then found=$$candidate; break; fi; done; \
+if [ -z "$$found" ]; then \
+	echo "error: no Python 3.11 or newer with venv found; install one (Debian: apt install python3-venv)" \
+		"or name it: make setup PYTHON=/path/to/python3" >&2; exit 1; fi
+endef
+
+# hftbacktest is the peer of one benchmark: only its engine is used, so its plotting dependencies (400 MB)
+# stay out. Its own dependencies are ours, in versions that constraints.txt keeps inside its limits.
+$(STAMP): pyproject.toml constraints.txt
+	@if ! $(BIN)/python -c '' >/dev/null 2>&1; then \
+		$(find_python); echo "Creating $(VENV) with $$($$found --version)"; \
+		"$$found" -m venv --clear $(VENV); fi
+	@echo "Installing into $(VENV) (the first time some 250 MB are downloaded)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps hftbacktest
+	@touch $@
+	-@$(BIN)/pr3dict warm

@@ -1,0 +1,1 @@
+"""What a run was worth: attribution, markouts, metrics and the report, from fills and curves."""

@@ -1,0 +1,172 @@
+"""The door of the program: loads the one command that the line asks for and ends with its exit code.
+
+0 done, 1 the work failed, 2 bad usage, config or data, 3 stopped by risk, 130 interrupted. Whatever goes
+wrong is one sentence on stderr; `--debug` (anywhere on the line) or PR3DICT_DEBUG=1 adds the traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from pr3dict import __version__
+from pr3dict.domain.errors import Pr3dictError
+
+WORK_FAILED = 1
+USAGE_FAILED = 2
+INTERRUPTED = 130
+
+
+class CommandEntry(NamedTuple):
+    """Where a command lives and the line that `--help` shows without loading it."""
+
+    name: str
+    module: str
+    function: str
+    summary: str
+
+
+COMMANDS = (
+    CommandEntry(
+        "demo",
+        "pr3dict.cli.demo",
+        "demo_command",
+        "Trade ten generated (synthetic) markets in the simulated exchange and show the results.",
+    ),
+    CommandEntry(
+        "backtest",
+        "pr3dict.cli.backtest",
+        "backtest_command",
+        "Replay recorded tapes against the strategy and report what it would have earned.",
+    ),
+    CommandEntry(
+        "import",
+        "pr3dict.cli.import_",
+        "import_command",
+        "Turn recordings of other programs into checked tapes.",
+    ),
+    CommandEntry(
+        "quote",
+        "pr3dict.cli.quote",
+        "quote_command",
+        "Show one quoting decision, with every term, from numbers given by flags.",
+    ),
+    CommandEntry(
+        "estimate",
+        "pr3dict.cli.estimate",
+        "estimate_command",
+        "Compute revenue from stated assumptions.",
+    ),
+    CommandEntry(
+        "warm",
+        "pr3dict.cli.warm",
+        "warm_command",
+        "Compile the kernels now, so that no later command waits for it.",
+    ),
+)
+
+
+class LazyCommand(TyperCommand):
+    """A name and a line of help that become the real command when it is called."""
+
+    def __init__(self, entry: CommandEntry) -> None:
+        super().__init__(name=entry.name, help=entry.summary)
+        self.entry = entry
+
+    def load(self) -> TyperCommand:
+        """Import the command's module and build its parameters from the function's annotations."""
+        function: Callable[..., None] = getattr(
+            importlib.import_module(self.entry.module), self.entry.function
+        )
+        app = typer.Typer(add_completion=False)
+        app.command(name=self.entry.name)(function)
+        command = get_command(app)
+        assert isinstance(command, TyperCommand)
+        return command
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Parse `args` with the real command: from here on it has taken this one's place."""
+        return self.load().make_context(info_name, args, parent=parent, **extra)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pr3dict {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error.", envvar="PR3DICT_DEBUG")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Market maker for binary prediction markets on Kalshi and Polymarket."""
+
+
+def build_app() -> TyperGroup:
+    """The command group with every entry of `COMMANDS`, none of them loaded."""
+    app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
+    app.callback()(_root)
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    for entry in COMMANDS:
+        group.add_command(LazyCommand(entry))
+    return group
+
+
+def _usage_sentence(error: typer.TyperException) -> str:
+    sentence = " ".join(error.format_message().split()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "pr3dict"
+    return f"{sentence} (see `{path} --help`)"
+
+
+def _fail(sentence: str, code: int, *, traceback_of: BaseException | None = None) -> int:
+    sys.stdout.flush()
+    if traceback_of is not None:
+        traceback.print_exception(traceback_of)
+    sys.stderr.write(f"error: {sentence}\n")
+    return code
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line (without the program's name) and return its exit code."""
+    debug = "--debug" in arguments or os.environ.get("PR3DICT_DEBUG", "") not in ("", "0")
+    words = [word for word in arguments if word != "--debug"] or ["--help"]
+    try:
+        code = build_app().main(words, prog_name="pr3dict", standalone_mode=False)
+    except Pr3dictError as error:
+        return _fail(str(error), error.exit_code, traceback_of=error if debug else None)
+    except typer.TyperException as error:
+        return _fail(_usage_sentence(error), USAGE_FAILED)
+    except typer.Abort:
+        code = INTERRUPTED
+    except Exception as error:
+        sentence = f"internal error ({type(error).__name__}: {error}); run again with --debug and report it"
+        return _fail(sentence, WORK_FAILED, traceback_of=error if debug else None)
+    if code == INTERRUPTED:
+        return _fail("interrupted; no half-written file was left, run the command again", INTERRUPTED)
+    return code if isinstance(code, int) else 0
+
+
+def main() -> None:
+    """Entry point of the `pr3dict` script."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a kill cleans up as Ctrl-C does
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

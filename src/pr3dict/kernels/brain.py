@@ -1,0 +1,302 @@
+"""What we do with what we see: events and reports update our view, then each changed market is decided.
+
+The same functions serve a replay (driven by `replay.run`) and a live engine (driven by its events): our
+book, estimators, fair value, policy and the diff of orders. Nothing here reads what only the exchange knows.
+"""
+
+from __future__ import annotations
+
+from pr3dict.kernels import book as bk
+from pr3dict.kernels import dtypes as d
+from pr3dict.kernels.diff import equity_micros, heat_limit_micros, refresh_exposure, sync_orders
+from pr3dict.kernels.dtypes import BID
+from pr3dict.kernels.estimators import (
+    mature_markouts,
+    measure_liquidity,
+    observe_book,
+    observe_own_fill,
+    observe_trade,
+    sample_volatility,
+    volume_spike,
+)
+from pr3dict.kernels.exchange import NEVER_NS
+from pr3dict.kernels.fair import update_fair
+from pr3dict.kernels.jit import njit
+from pr3dict.kernels.position import apply_fill, merge_pairs, settle, value_micros, yes_cash_micros
+from pr3dict.kernels.quote import decide, needs_decision, next_wake_ns, quote_state
+from pr3dict.kernels.world import World
+
+RETRY_NS = 1_000_000_000  # after a refusal that another try at once would meet again
+DAY_NS = 86_400_000_000_000
+
+
+@njit
+def mark_changed(w: World, m: int) -> None:
+    """Queue market `m` for a decision at the end of this instant."""
+    market = w.markets[m]
+    if market.changed == 0:
+        market.changed = 1
+        clock = w.clock[0]
+        w.changed[clock.changed_count] = m
+        clock.changed_count += 1
+
+
+# --- market data ----------------------------------------------------------------------------------
+
+
+@njit
+def see_event(w: World, event: d.Array, now_ns: int) -> None:
+    """One market-data event reaches us."""
+    m = int(event.market)
+    kind = event.kind
+    book = w.books[m]
+    if kind == d.LEVEL:
+        level = int(w.grids.level_of_price[book.grid, event.price])
+        bk.set_level(book, w.depth[m], w.grids.level_count[book.grid], event.side, level, event.qty)
+        book.event_ns = now_ns
+    elif kind == d.TRADE:
+        observe_trade(w.markets[m], w.params[m], event.side, event.price, event.qty, now_ns)
+    else:
+        _see_rare_event(w, event, now_ns)
+    if w.params[m].decision_interval_ns == 0:
+        mark_changed(w, m)
+
+
+@njit
+def _see_rare_event(w: World, event: d.Array, now_ns: int) -> None:
+    m = int(event.market)
+    market = w.markets[m]
+    kind = event.kind
+    if kind == d.STATUS:
+        market.status = event.aux
+        market.refresh = 1
+    elif kind == d.TICK:
+        bk.change_grid(w.books[m], w.depth[m], w.grids, event.aux)
+        market.refresh = 1
+    elif kind == d.CLOSE_TIME:
+        if market.resolution_ns == market.close_ns:
+            market.resolution_ns = event.aux
+        market.close_ns = event.aux
+        market.refresh = 1
+    elif kind == d.NEWS:
+        market.news_severity = event.aux
+        market.news_until_ns = now_ns + event.qty
+        market.refresh = 1
+    elif kind == d.SETTLE:
+        market.status = d.SETTLED
+        cash = settle(market, event.qty, event.bits & d.REFUND != 0)
+        w.account[0].local_cash_micros += cash
+        w.account[0].value_micros -= market.value_micros
+        market.value_micros = 0
+        refresh_exposure(w, m)
+
+
+# --- reports of the exchange ----------------------------------------------------------------------
+
+
+@njit
+def see_report(w: World, message: d.Array, now_ns: int) -> None:
+    """One report about our own orders reaches us."""
+    m = int(message.market)
+    market = w.markets[m]
+    order = w.orders[m, message.slot]
+    if order.state == d.FREE or order.id != message.id:
+        return
+    kind = message.kind
+    if kind == d.ACK:
+        if order.state == d.PENDING:
+            order.state = d.LIVE
+        return
+    if kind == d.FILL_REPORT:
+        _book_own_fill(w, m, order, message, now_ns)
+    elif kind == d.REDUCED:
+        order.remaining = min(order.remaining, message.qty)
+    elif kind == d.CANCELED:
+        order.state = d.FREE
+        market.resync = 1
+        if message.why != d.WHY_NONE and message.why != d.WHY_UNFILLED_IOC:
+            market.refresh = 1
+    elif kind == d.REJECT:
+        order.state = d.FREE
+        _after_refusal(market, message.why, now_ns)
+    elif message.why == d.WHY_UNKNOWN_ORDER:
+        order.state = d.FREE
+        market.resync = 1
+    else:
+        order.state = d.LIVE
+        _after_refusal(market, message.why, now_ns)
+    refresh_exposure(w, m)
+    mark_changed(w, m)
+
+
+@njit
+def _after_refusal(market: d.Array, why: int, now_ns: int) -> None:
+    """A crossing order is decided again on the newer book at once, any other after a second."""
+    if why == d.WHY_POST_ONLY_CROSS:
+        market.refresh = 1
+    elif market.retry_ns == 0:
+        market.retry_ns = now_ns + RETRY_NS
+
+
+@njit
+def _book_own_fill(w: World, m: int, order: d.Array, message: d.Array, now_ns: int) -> None:
+    market = w.markets[m]
+    size = int(message.qty)
+    cash = yes_cash_micros(order.side, message.price, size)
+    change = apply_fill(market, market.nets_positions == 1, order.side, order.leg, cash, size)
+    merged = merge_pairs(market, w.rules[0].merge_threshold)
+    w.account[0].local_cash_micros += change + merged - message.fee_micros + message.rebate_micros
+    order.remaining -= size
+    if order.remaining <= 0:
+        order.state = d.FREE
+    if message.maker:
+        observe_own_fill(market, w.params[m], order.side, message.price, size, now_ns)
+    market.refresh = 1
+
+
+# --- decisions ------------------------------------------------------------------------------------
+
+
+@njit
+def decide_changed(w: World, now_ns: int) -> None:
+    """Decide every market that changed at this instant, once, in the order of change."""
+    clock = w.clock[0]
+    for k in range(clock.changed_count):
+        m = int(w.changed[k])
+        w.markets[m].changed = 0
+        decide_market(w, m, now_ns)
+    clock.changed_count = 0
+
+
+@njit
+def _look(w: World, m: int, now_ns: int) -> None:
+    """Bring the touch, fair value and estimators of a market up to `now_ns`."""
+    market = w.markets[m]
+    params = w.params[m]
+    observe_book(market, w.books[m], w.depth[m], w.grids, w.orders[m], now_ns)
+    update_fair(market, params, now_ns)
+    sample_volatility(market, params, now_ns)
+    mature_markouts(market, params, now_ns)
+    if market.fair_micros >= 0:
+        value = value_micros(market, int(market.fair_micros))
+        w.account[0].value_micros += value - market.value_micros
+        market.value_micros = value
+    if market.paused_until_ns <= now_ns and volume_spike(market, params, now_ns):
+        market.paused_until_ns = now_ns + params.volume_pause_ns
+        w.stats[m].volume_pauses += 1
+
+
+@njit
+def check_daily_loss(w: World, now_ns: int) -> None:
+    """Trip the kill switch when the day's loss reaches the limit; start a new day when it is time."""
+    account = w.account[0]
+    rules = w.rules[0]
+    if account.day_end_ns == 0:
+        since_midnight = (now_ns - rules.day_offset_ns) % DAY_NS
+        account.day_end_ns = now_ns - since_midnight + DAY_NS
+    elif now_ns >= account.day_end_ns:
+        account.day_end_ns += ((now_ns - account.day_end_ns) // DAY_NS + 1) * DAY_NS
+        account.day_start_equity_micros = equity_micros(w)
+        if rules.rearm_daily:
+            account.killed = 0
+    loss = account.day_start_equity_micros - equity_micros(w)
+    if account.killed == 0 and rules.daily_loss_limit_micros > 0 and loss >= rules.daily_loss_limit_micros:
+        account.killed = 1
+        account.kills += 1
+        for m in range(len(w.markets)):
+            w.markets[m].refresh = 1
+            mark_changed(w, m)
+
+
+@njit
+def _count_decision(w: World, m: int) -> None:
+    quote = w.quotes[m]
+    stats = w.stats[m]
+    stats.decisions += 1
+    w.clock[0].decisions += 1
+    for reason in range(len(d.REASON_NAMES)):
+        stats.reason_counts[reason] += (quote.reasons >> reason) & 1
+
+
+@njit
+def _note_exit(w: World, m: int, was_exit: bool) -> None:
+    """Count forced exits and their alerts once an episode."""
+    quote = w.quotes[m]
+    market = w.markets[m]
+    if quote.exit and not was_exit:
+        w.stats[m].forced_exits += 1
+    unabsorbed = (quote.reasons >> d.R_EXIT_UNABSORBED) & 1 == 1
+    if unabsorbed and not market.exit_alert:
+        w.stats[m].exit_alerts += 1
+    market.exit_alert = unabsorbed
+
+
+@njit
+def _requote(w: World, m: int, now_ns: int) -> None:
+    """One decision: the policy writes the quote, the diff sends what changes."""
+    market = w.markets[m]
+    params = w.params[m]
+    account = w.account[0]
+    quote = w.quotes[m]
+    was_exit = quote.exit == 1
+    measure_liquidity(market, w.books[m], w.depth[m], w.grids, w.orders[m])
+    net_loss = position_loss_micros(market)
+    heat_room = heat_limit_micros(w) - (account.heat_micros - market.loss_micros) - net_loss
+    cash_room = account.local_cash_micros - (account.locked_micros - market.locked_micros)
+    decide(market, params, w.grids, w.books[m].grid, now_ns, heat_room, cash_room, account.killed, quote)
+    market.quoted_ns = now_ns
+    market.quoted_fair_micros = market.fair_micros
+    market.quoted_state = quote_state(market, params, now_ns)
+    market.refresh = 0
+    market.retry_ns = 0
+    _count_decision(w, m)
+    _note_exit(w, m, was_exit)
+    sync_orders(w, now_ns, m)
+
+
+@njit
+def position_loss_micros(market: d.Array) -> int:
+    """Worst-case loss of the position alone, at least 0."""
+    if_yes = int(market.cost_micros) - int(market.yes_contracts)
+    if_no = int(market.cost_micros) - int(market.no_contracts)
+    return max(if_yes, if_no, 0)
+
+
+@njit
+def decide_market(w: World, m: int, now_ns: int) -> None:
+    """Look at market `m` and requote it if spec section 7 says so; set when to look again at the latest."""
+    market = w.markets[m]
+    params = w.params[m]
+    _look(w, m, now_ns)
+    check_daily_loss(w, now_ns)
+    if market.retry_ns > 0 and now_ns >= market.retry_ns:
+        market.refresh = 1
+    if params.decision_interval_ns > 0:
+        _requote(w, m, now_ns)
+        wake = (now_ns // params.decision_interval_ns + 1) * params.decision_interval_ns
+    else:
+        if needs_decision(market, params, now_ns):
+            _requote(w, m, now_ns)
+        elif market.resync:
+            sync_orders(w, now_ns, m)
+        wake = next_wake_ns(market, params, now_ns)
+        if market.retry_ns > 0:
+            wake = min(wake, market.retry_ns)
+    if market.status in (d.CLOSED, d.DETERMINED, d.SETTLED):
+        wake = NEVER_NS
+    market.wake_ns = wake
+    clock = w.clock[0]
+    clock.next_wake_ns = min(clock.next_wake_ns, wake)
+
+
+@njit
+def wake_markets(w: World, now_ns: int) -> None:
+    """Decide the markets whose time has come and find the next time."""
+    clock = w.clock[0]
+    clock.next_wake_ns = NEVER_NS
+    for m in range(len(w.markets)):
+        if w.markets[m].wake_ns <= now_ns:
+            mark_changed(w, m)
+        else:
+            clock.next_wake_ns = min(clock.next_wake_ns, w.markets[m].wake_ns)
+    decide_changed(w, now_ns)

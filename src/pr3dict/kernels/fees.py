@@ -1,0 +1,91 @@
+"""Fees and rebates of one fill, exact to the micro-dollar.
+
+Kalshi (fee rounding page, 2026-09): trade fee = rate x contracts x P x (1 - P) rounded up to $0.000001; the
+balance change is floored to the account's unit; the difference is a rounding fee that an accumulator of
+the order gives back in whole units, never below a net fee of zero. Polymarket (docs, 2026): taker fee
+shares x rate x p (1 - p) rounded to $0.00001, makers free, and a share of the fee comes back as rebate.
+"""
+
+from __future__ import annotations
+
+from pr3dict.domain.units import PRICE_SCALE, QTY_SCALE
+from pr3dict.kernels import dtypes as d
+from pr3dict.kernels.jit import njit
+
+_E8 = 100_000_000
+_E14 = 100_000_000_000_000
+_POLYMARKET_UNIT_MICROS = 10
+
+
+@njit
+def _curve_fee(rate_ppm: int, price: int, size: int) -> tuple[int, bool]:
+    """(whole micros, whether a part of a micro is left) of rate x contracts x P x (1 - P).
+
+    Stays inside 64 bits up to 5 million contracts.
+    """
+    per_contract = int(rate_ppm) * (int(price) * (PRICE_SCALE - int(price)))  # 1e-14 dollar
+    whole = int(size) // QTY_SCALE
+    part = int(size) - whole * QTY_SCALE
+    high = per_contract * whole
+    micros = high // _E8
+    rest = (high - micros * _E8) * QTY_SCALE + per_contract * part
+    return micros + rest // _E14, rest % _E14 != 0
+
+
+@njit
+def fee_ceil_micros(rate_ppm: int, price: int, size: int) -> int:
+    """The fee curve rounded up to a micro."""
+    micros, more = _curve_fee(rate_ppm, price, size)
+    return micros + 1 if more else micros
+
+
+@njit
+def fee_floor_micros(rate_ppm: int, price: int, size: int) -> int:
+    """The fee curve rounded down to a micro."""
+    return _curve_fee(rate_ppm, price, size)[0]
+
+
+@njit
+def kalshi_fee_micros(
+    rate_ppm: int, unit_micros: int, price: int, size: int, paid_micros: int, order: d.Array
+) -> int:
+    """Net fee of one fill that pays `paid_micros`; moves the order's accumulator."""
+    trade_fee = fee_ceil_micros(rate_ppm, price, size)
+    debit = paid_micros + trade_fee
+    aligned = (debit + unit_micros - 1) // unit_micros * unit_micros
+    rounding = aligned - debit
+    accumulated = order.fee_accumulator_micros + rounding
+    rebate = min(accumulated // unit_micros, (trade_fee + rounding) // unit_micros) * unit_micros
+    order.fee_accumulator_micros = accumulated - rebate
+    return trade_fee + rounding - rebate
+
+
+@njit
+def polymarket_fee_micros(rate_ppm: int, price: int, size: int) -> int:
+    """Taker fee, rounded half up to 5 decimals."""
+    unit = _POLYMARKET_UNIT_MICROS
+    return (fee_floor_micros(rate_ppm, price, size) + unit // 2) // unit * unit
+
+
+@njit
+def fill_fee_micros(
+    fee: d.Array, maker: bool, price: int, size: int, paid_micros: int, order: d.Array
+) -> int:
+    """Fee of one fill under the market's schedule.
+
+    Kalshi's rounding fee falls due even where the rate is zero: it keeps the balance on its unit.
+    """
+    rate = fee.maker_ppm if maker else fee.taker_ppm
+    if fee.kind == d.FEE_KALSHI:
+        return kalshi_fee_micros(rate, fee.unit_micros, price, size, paid_micros, order)
+    if fee.kind == d.FEE_POLYMARKET and rate > 0:
+        return polymarket_fee_micros(rate, price, size)
+    return 0
+
+
+@njit
+def fill_rebate_micros(fee: d.Array, maker: bool, price: int, size: int) -> int:
+    """Expected rebate of a maker fill: its share of the fee that its taker paid."""
+    if not maker or fee.rebate_ppm == 0:
+        return 0
+    return fee_floor_micros(fee.taker_ppm, price, size) * fee.rebate_ppm // 1_000_000

@@ -1,0 +1,86 @@
+"""The one door to numba: `njit` with a disk cache that knows which sources a kernel was compiled from.
+
+numba's cache notices an edit of the file that holds a function, not of other files that it calls. So each
+module's machine code lives in a folder named by a hash of its source and of every source that it imports,
+directly or not: an edit recompiles just what depends on it. With NUMBA_DISABLE_JIT=1 the same functions run
+as plain Python and must give the same answers.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+import platformdirs
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_PACKAGE_ROOT = Path(__file__).parents[2]
+_FROM = re.compile(r"^\s*from\s+(pr3dict[\w.]*)\s+import\s+([\w, ]*)", re.MULTILINE)
+_IMPORT = re.compile(r"^\s*import\s+(pr3dict[\w.]*)", re.MULTILINE)
+
+used_folders: set[Path] = set()  # cache folders of the kernels imported by this process
+
+
+def cache_dir() -> Path:
+    """Folder that holds one cache folder a kernel module."""
+    root = os.environ.get("PR3DICT_CACHE_DIR") or platformdirs.user_cache_dir("pr3dict")
+    return Path(root) / "kernels"
+
+
+def _source_path(module: str) -> Path | None:
+    base = _PACKAGE_ROOT.joinpath(*module.split("."))
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+def _imported_modules(source: str) -> set[str]:
+    modules = set(_IMPORT.findall(source))
+    for package, names in _FROM.findall(source):
+        modules.add(package)
+        modules.update(f"{package}.{name.strip()}" for name in names.split(","))
+    return modules
+
+
+@functools.cache
+def _module_hash(module: str) -> str:
+    """Hash of the sources of `module` and of everything of this package that it imports."""
+    digest = hashlib.sha256()
+    waiting, seen = [module], {module}
+    while waiting:
+        path = _source_path(waiting.pop())
+        if path is None:
+            continue
+        source = path.read_text(encoding="utf-8")
+        for name in _imported_modules(source) - seen:
+            seen.add(name)
+            waiting.append(name)
+    for name in sorted(seen):
+        path = _source_path(name)
+        if path is not None:
+            digest.update(name.encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def njit(function: F) -> F:
+    """Compile `function` on first call and keep the machine code on disk."""
+    module = function.__module__
+    if module == "__main__" or not module.startswith("pr3dict."):
+        module = Path(sys.modules[function.__module__].__file__ or module).stem
+        folder = cache_dir() / f"{module}-{_module_hash('pr3dict.kernels.replay')}"
+    else:
+        folder = cache_dir() / f"{module.rpartition('.')[2]}-{_module_hash(module)}"
+    used_folders.add(folder)
+    numba.config.CACHE_DIR = str(folder)
+    compiled: F = numba.njit(cache=True)(function)
+    return compiled

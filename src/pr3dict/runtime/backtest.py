@@ -1,0 +1,279 @@
+"""A backtest: recorded tapes through the compiled brain and the simulated exchange, and what came of it.
+
+One account trades all tapes on one clock. The replay runs under the chosen queue model and, for the bracket
+that every result carries, under the most pessimistic and the most optimistic one. Nothing here reads a clock
+but to time the replay itself, so a result is the same each time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pr3dict import __version__
+from pr3dict.analytics.refusals import Witness
+from pr3dict.analytics.report import AccountReport, account_report, contracts
+from pr3dict.domain.errors import WorkError
+from pr3dict.domain.units import format_dollars
+from pr3dict.kernels import dtypes as d
+from pr3dict.kernels import replay
+from pr3dict.kernels.messages import ERROR_FILLS_FULL, ERRORS
+from pr3dict.kernels.warm import tiny_world
+from pr3dict.kernels.world import World, new_world
+from pr3dict.runtime.assumptions import sentences
+from pr3dict.runtime.spec import OPTIMISTIC, PESSIMISTIC, QUEUES, BacktestSpec
+from pr3dict.runtime.tapeset import TapeSet, fee_name, fee_rows, grid_rows, market_rows
+
+CHUNK = 5_000  # events between two looks at the keyboard, the progress bar and the standing quotes
+NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
+SHORT_SPAN_NS = 3600 * NS_PER_S
+
+OnProgress = Callable[[str, float], None]  # (queue model, share done)
+
+
+class Replay:
+    """One run of tapes under one queue model, advanced a chunk at a time; `world` may be read in between."""
+
+    def __init__(self, tapes: TapeSet, spec: BacktestSpec, queue: str) -> None:
+        self.tapes = tapes
+        self.spec = spec
+        self.queue = queue
+        self.interval_ns = curve_interval_ns(tapes.span_ns)
+        self._start(len(tapes.events) // 2 + 65_536)
+
+    def _start(self, fill_capacity: int) -> None:
+        self.world: World = _new_world(self, fill_capacity)
+        self.witness = Witness(len(self.tapes.metas))
+        self.elapsed_s = 0.0
+
+    @property
+    def share_done(self) -> float:
+        """Share of the events that we have seen, 0 to 1."""
+        return int(self.world.clock[0].local_event) / max(1, len(self.tapes.events))
+
+    def advance(self, steps: int = CHUNK) -> bool:
+        """Go on for `steps` events; True when the replay is over.
+
+        Raises:
+            WorkError: a bounded buffer of the replay overflowed.
+        """
+        began_s = time.perf_counter()
+        over = replay.run(self.world, self.tapes.events, steps)
+        self.elapsed_s += time.perf_counter() - began_s
+        self.witness.look(self.world.quotes)
+        error = int(self.world.account[0].error)
+        if error == ERROR_FILLS_FULL:  # a replay is a function of its input: once more, with a longer list
+            self._start(4 * len(self.world.fills))
+            return False
+        if error:
+            raise WorkError(f"the replay stopped: {ERRORS[error]}; please report this with the tape")
+        return bool(over)
+
+    def report(self) -> AccountReport:
+        """Figures of a replay that is over, audited against the fold of its fills."""
+        return account_report(
+            self.world,
+            self.tapes.names,
+            start_micros=self.spec.cash_micros,
+            curve_interval_ns=self.interval_ns,
+        )
+
+
+def curve_interval_ns(span_ns: int) -> int:
+    """Spacing of the equity curve: a minute, ten seconds where the tapes span an hour or less."""
+    return (60 if span_ns > SHORT_SPAN_NS else 10) * NS_PER_S
+
+
+def _new_world(run: Replay, fill_capacity: int) -> World:
+    tapes, spec = run.tapes, run.spec
+    grids, first_grids = grid_rows(tapes.metas)
+    latency_ns = spec.latency_ms * NS_PER_MS
+    rules = spec.rules.copy()
+    rules["queue"] = QUEUES[run.queue]
+    rules["queue_power"] = spec.queue_power
+    rules["entry_ns"] = rules["response_ns"] = latency_ns
+    rules["curve_interval_ns"] = run.interval_ns
+    return new_world(
+        grids,
+        np.repeat(spec.params, len(tapes.metas)),
+        fee_rows(tapes.metas, direct_member=spec.direct_member),
+        market_rows(tapes.metas),
+        grid_of_market=first_grids,
+        rules=rules,
+        cash_micros=spec.cash_micros,
+        fill_capacity=fill_capacity,
+        curve_capacity=(tapes.span_ns + latency_ns) // run.interval_ns + 16,
+    )
+
+
+def compile_kernels() -> None:
+    """Load the replay's machine code, or compile it the first time, so that it is not part of any timing."""
+    replay.run(tiny_world(), np.zeros(0, d.EVENT), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Bracket:
+    """The same backtest under one end of the queue models."""
+
+    queue: str
+    net_micros: int
+    fills: int
+
+    def to_json(self) -> dict[str, object]:
+        """`net` as a decimal string, `fills`, and the model's name."""
+        return {"net": format_dollars(self.net_micros), "fills": self.fills, "queue": self.queue}
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestResult:
+    """What a backtest found. `not_quoted` holds, for each market without an order, why."""
+
+    tapes: TapeSet
+    spec: BacktestSpec
+    report: AccountReport
+    not_quoted: tuple[tuple[str, ...], ...]
+    pessimistic: Bracket
+    optimistic: Bracket
+    assumptions: tuple[str, ...]
+    elapsed_s: float
+
+    @property
+    def fees_schedule(self) -> str:
+        """The fee schedules in use, in words."""
+        names = {fee_name(meta, direct_member=self.spec.direct_member): None for meta in self.tapes.metas}
+        return "; ".join(names)
+
+    @property
+    def trades(self) -> str:
+        """Where the tapes' trades come from: recorded, inferred, none, or mixed."""
+        kinds = {meta.has_trades for meta in self.tapes.metas}
+        return kinds.pop() if len(kinds) == 1 else "mixed"
+
+    @property
+    def events_per_s(self) -> float:
+        """Speed of the replay under the chosen queue model."""
+        return round(len(self.tapes.events) / self.elapsed_s) if self.elapsed_s > 0 else 0.0
+
+    def to_json(self) -> dict[str, object]:
+        """One JSON object; the same for the same input but for `elapsed_s` and `events_per_s`."""
+        report, spec = self.report, self.spec
+        return {
+            "version": __version__,
+            "preset": spec.preset,
+            "policy": spec.policy,
+            "queue": spec.queue,
+            "queue_power": spec.queue_power,
+            "latency_ms": spec.latency_ms,
+            "fees_schedule": self.fees_schedule,
+            "cash": format_dollars(spec.cash_micros),
+            "trades": self.trades,
+            "synthetic": any(meta.synthetic for meta in self.tapes.metas),
+            "assumptions": list(self.assumptions),
+            "markets": len(self.tapes.metas),
+            **report.total.to_json(),
+            "equity_start": format_dollars(report.equity_start_micros),
+            "equity_end": format_dollars(report.equity_end_micros),
+            "max_drawdown": format_dollars(report.max_drawdown_micros),
+            "sharpe": report.sharpe.ratio,
+            "sharpe_basis": report.sharpe.basis,
+            "daily_loss_limit_hits": report.daily_loss_hits,
+            "max_heat": format_dollars(report.max_heat_micros),
+            "pessimistic": self.pessimistic.to_json(),
+            "optimistic": self.optimistic.to_json(),
+            "per_market": [self._market_json(m) for m in range(len(self.tapes.metas))],
+            "elapsed_s": round(self.elapsed_s, 6),
+            "events_per_s": self.events_per_s,
+        }
+
+    def _market_json(self, m: int) -> dict[str, object]:
+        meta, market = self.tapes.metas[m], self.report.markets[m]
+        valuation = market.books.valuation
+        return {
+            "ticker": meta.ticker,
+            "session": meta.session,
+            "title": meta.title,
+            "venue": meta.venue,
+            "outcome": meta.outcome,
+            "settled": valuation.settled,
+            "mark": format_dollars(valuation.mark_micros) if valuation.mark_micros >= 0 else None,
+            "net_position": contracts(market.books.net_contracts),
+            "trades": meta.has_trades,
+            **market.figures.to_json(),
+            "reasons": market.reasons,
+            "not_quoted_because": list(self.not_quoted[m]),
+        }
+
+
+def admit(tapes: TapeSet, max_markets: int) -> tuple[TapeSet, dict[int, str]]:
+    """Leave out markets that begin while `max_markets` others are open: a strategy quotes no more at a time.
+
+    First come, first served, by first and last event, so that no choice looks ahead. Returns the tapes with
+    the events of the others removed and, for each market left out, why.
+    """
+    order = sorted(range(len(tapes.metas)), key=lambda m: (tapes.first_ns[m], m))
+    open_until: list[int] = []
+    refused: dict[int, str] = {}
+    for m in order:
+        open_until = [end for end in open_until if end >= tapes.first_ns[m]]
+        if len(open_until) < max_markets:
+            open_until.append(tapes.last_ns[m])
+        else:
+            refused[m] = (
+                f"max_markets: {len(open_until)} other markets were open when this one began, "
+                f"max_markets is {max_markets}"
+            )
+    if not refused:
+        return tapes, refused
+    kept = tapes.events[~np.isin(tapes.events["market"], list(refused))]
+    return replace(tapes, events=kept), refused
+
+
+def _run(tapes: TapeSet, spec: BacktestSpec, queue: str, on_progress: OnProgress | None) -> Replay:
+    run = Replay(tapes, spec, queue)
+    while not run.advance():
+        if on_progress is not None:
+            on_progress(queue, run.share_done)
+    if on_progress is not None:
+        on_progress(queue, 1.0)
+    return run
+
+
+def finish(run: Replay, refused: dict[int, str], on_progress: OnProgress | None = None) -> BacktestResult:
+    """The result of a replay that is over, with the runs that its bracket needs."""
+    report = run.report()
+    brackets = {}
+    for queue in (PESSIMISTIC, OPTIMISTIC):
+        other = report if queue == run.queue else _run(run.tapes, run.spec, queue, on_progress).report()
+        brackets[queue] = Bracket(queue, other.total.pnl.net_micros, other.total.count("fills"))
+    why = [
+        (refused[m],)
+        if m in refused
+        else tuple(run.witness.sentences(m, run.world.stats[m], run.world.params[m]))
+        for m in range(len(run.tapes.metas))
+    ]
+    unsettled = sum(not market.books.valuation.settled for market in report.markets)
+    return BacktestResult(
+        tapes=run.tapes,
+        spec=run.spec,
+        report=report,
+        not_quoted=tuple(why),
+        pessimistic=brackets[PESSIMISTIC],
+        optimistic=brackets[OPTIMISTIC],
+        assumptions=tuple(sentences(run.tapes, run.spec, unsettled)),
+        elapsed_s=run.elapsed_s,
+    )
+
+
+def run_backtest(tapes: TapeSet, spec: BacktestSpec, on_progress: OnProgress | None = None) -> BacktestResult:
+    """Replay `tapes` under `spec`; `on_progress` hears the queue model and the share done.
+
+    Raises:
+        WorkError: a buffer of the replay overflowed, or the exchange's books and its fills differ.
+    """
+    compile_kernels()
+    admitted, refused = admit(tapes, spec.max_markets)
+    return finish(_run(admitted, spec, spec.queue, on_progress), refused, on_progress)

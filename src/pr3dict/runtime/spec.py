@@ -1,0 +1,75 @@
+"""What a backtest assumes: the strategy's numbers, the queue model, latency, fees and cash."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pr3dict.domain.units import QTY_SCALE
+from pr3dict.kernels import dtypes as d
+from pr3dict.strategies.config import MarketMakingConfig
+
+PESSIMISTIC = "risk-averse"
+OPTIMISTIC = "optimistic"
+QUEUES = {
+    PESSIMISTIC: d.QUEUE_RISK_AVERSE,
+    "power": d.QUEUE_POWER,
+    "power2": d.QUEUE_POWER2,
+    "power3": d.QUEUE_POWER3,
+    "log": d.QUEUE_LOG,
+    "log2": d.QUEUE_LOG2,
+    OPTIMISTIC: d.QUEUE_OPTIMISTIC,
+}
+MERGE_THRESHOLD = QTY_SCALE  # YES + NO pairs become cash once a contract of them is held
+POWERED = ("power", "power2", "power3")  # models that `queue_power` shapes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BacktestSpec:
+    """Everything but the tapes. `params` is one PARAMS row; `rules` one RULES row with the risk limits set.
+
+    The replay fills in the rest of `rules` from the fields below.
+    """
+
+    params: d.Array
+    rules: d.Array
+    max_markets: int
+    preset: str
+    policy: str
+    cash_micros: int
+    queue: str = PESSIMISTIC
+    queue_power: float = 3.0
+    latency_ms: int = 50
+    direct_member: bool = False
+
+
+def make_spec(
+    config: MarketMakingConfig,
+    *,
+    preset: str,
+    cash_micros: int,
+    queue: str = PESSIMISTIC,
+    queue_power: float = 3.0,
+    latency_ms: int = 50,
+    direct_member: bool = False,
+) -> BacktestSpec:
+    """The spec of a strategy's config; `preset` only names it in the report. The trading day is a UTC day."""
+    limits = config.portfolio_limits()
+    rules = np.zeros(1, d.RULES)
+    rules["max_heat_ppm"] = limits.max_heat_ppm
+    rules["daily_loss_limit_micros"] = limits.daily_loss_limit_micros
+    rules["rearm_daily"] = limits.rearm_daily
+    rules["merge_threshold"] = MERGE_THRESHOLD
+    return BacktestSpec(
+        params=config.to_params(),
+        rules=rules,
+        max_markets=config.max_markets,
+        preset=preset,
+        policy=config.policy,
+        cash_micros=cash_micros,
+        queue=queue,
+        queue_power=queue_power,
+        latency_ms=latency_ms,
+        direct_member=direct_member,
+    )

@@ -1,0 +1,180 @@
+"""Several tapes on one clock: files to events of one replay, and the rows that say what their markets are."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pr3dict.domain.errors import DataError
+from pr3dict.domain.fees import CENT_MICROS, DIRECT_MEMBER_UNIT_MICROS
+from pr3dict.domain.market import PriceGrid
+from pr3dict.kernels import dtypes as d
+from pr3dict.kernels.snapshots import flatten_snapshots
+from pr3dict.kernels.world import Grids, make_grids, new_market
+from pr3dict.store.tape import Tape, TapeMeta, read_tape
+
+FEE_KINDS = {"none": d.FEE_NONE, "kalshi": d.FEE_KALSHI, "polymarket": d.FEE_POLYMARKET}
+
+Progress = Callable[[int, int], None]  # (done, of all)
+
+
+@dataclass(frozen=True, slots=True)
+class TapeSet:
+    """Tapes of one replay. `events` are EVENT rows by exchange time, `market` is the place in `metas`."""
+
+    events: d.Array
+    metas: tuple[TapeMeta, ...]
+    names: tuple[str, ...]  # a ticker, with its session where a ticker was recorded more than once
+    first_ns: tuple[int, ...]
+    last_ns: tuple[int, ...]
+
+    @property
+    def span_ns(self) -> int:
+        """From the first to the last event."""
+        return max(self.last_ns) - min(self.first_ns)
+
+
+def expand_paths(paths: Iterable[str | Path]) -> list[Path]:
+    """The tapes that files, folders (every `*.parquet` in them) and patterns name, in order, each once.
+
+    Raises:
+        DataError: a path names no file, or a folder or pattern holds no tape.
+    """
+    found: dict[Path, Path] = {}
+    for given in paths:
+        path = Path(given)
+        if path.is_dir():
+            files = sorted(path.glob("*.parquet"))
+        elif path.exists():
+            files = [path]
+        else:
+            names = sorted(glob.glob(str(given)))  # noqa: PTH207 - a pattern may be absolute
+            files = [Path(name) for name in names if name.endswith(".parquet")]
+        if not files:
+            what = "no *.parquet tape in this folder" if path.is_dir() else "no such file"
+            raise DataError(f"{what}; make tapes with `pr3dict import`", file=given)
+        for file in files:
+            found.setdefault(file.resolve(), file)
+    return list(found.values())
+
+
+def load(paths: Iterable[str | Path], *, latency_ns: int, on_progress: Progress | None = None) -> TapeSet:
+    """Read tapes and put their events on one clock; `latency_ns` is how much later than the exchange we see.
+
+    Raises:
+        DataError: names the file that is missing or no valid tape, or says that there are none.
+    """
+    files = expand_paths(paths)
+    if not files:
+        raise DataError("no tape was named; give files or folders of *.parquet tapes")
+    tapes = []
+    for done, file in enumerate(files):
+        if on_progress is not None:
+            on_progress(done, len(files))
+        tapes.append(read_tape(file))
+    return merge(tapes, latency_ns=latency_ns)
+
+
+def merge(tapes: Sequence[Tape], *, latency_ns: int) -> TapeSet:
+    """Tapes on one clock, stable at equal times; snapshots become level changes.
+
+    Recorders' clocks can't be trusted, so what we see comes `latency_ns` after exchange time, in order.
+    """
+    grids = _all_grids([tape.meta for tape in tapes])
+    parts = []
+    for row, (events, meta) in enumerate(tapes):
+        part = flatten_snapshots(events)
+        if not len(part):
+            raise DataError("the tape holds no book and no trade", key=meta.ticker)
+        part["market"] = row
+        _number_grids(part, [grids[grid] for grid in meta.grids])
+        parts.append(part)
+    events = np.concatenate(parts) if len(parts) > 1 else parts[0]
+    if len(parts) > 1:
+        events = events[np.argsort(events["exch_ns"], kind="stable")]
+    events["local_ns"] = np.maximum.accumulate(events["exch_ns"] + latency_ns)
+    metas = tuple(tape.meta for tape in tapes)
+    return TapeSet(
+        events=events,
+        metas=metas,
+        names=_unique_names(metas),
+        first_ns=tuple(int(part["exch_ns"][0]) for part in parts),
+        last_ns=tuple(int(part["exch_ns"][-1]) for part in parts),
+    )
+
+
+def _all_grids(metas: Sequence[TapeMeta]) -> dict[PriceGrid, int]:
+    """Each price grid in use with its row."""
+    grids: dict[PriceGrid, int] = {}
+    for meta in metas:
+        for grid in meta.grids:
+            grids.setdefault(grid, len(grids))
+    return grids
+
+
+def _number_grids(events: d.Array, rows: Sequence[int]) -> None:
+    """A TICK event names a grid of its own tape: make it name the grid's row in the replay."""
+    ticks = events["kind"] == d.TICK
+    events["aux"][ticks] = np.asarray(rows, np.int64)[events["aux"][ticks]]
+
+
+def _unique_names(metas: Sequence[TapeMeta]) -> tuple[str, ...]:
+    tickers = [meta.ticker for meta in metas]
+    names: list[str] = []
+    for meta in metas:
+        name = meta.ticker if tickers.count(meta.ticker) == 1 else f"{meta.ticker}@{meta.session}"
+        while name in names:
+            name += "+"
+        names.append(name)
+    return tuple(names)
+
+
+def grid_rows(metas: Sequence[TapeMeta]) -> tuple[Grids, list[int]]:
+    """Level maps of all price grids, and the row in force at the start of each market."""
+    grids = _all_grids(metas)
+    return make_grids([grid.prices() for grid in grids]), [grids[meta.grids[0]] for meta in metas]
+
+
+def market_rows(metas: Sequence[TapeMeta]) -> d.Array:
+    """MARKET rows that know what each market is and nothing of its book.
+
+    A tape does not say that its event's markets exclude each other, so each stands alone: worst cases add up.
+    """
+    rows = new_market(len(metas))
+    for row, meta in zip(rows, metas, strict=True):
+        row["nets_positions"] = meta.nets_positions
+        row["reduce_in_place"] = meta.reduce_in_place
+        row["status"] = d.ACTIVE
+        row["min_size"] = meta.min_size
+        row["lot"] = meta.lot
+        close = meta.close_ns if meta.close_ns is not None else -1
+        row["close_ns"] = close
+        row["resolution_ns"] = close if meta.expected_resolution_ns is None else meta.expected_resolution_ns
+    return rows
+
+
+def fee_rows(metas: Sequence[TapeMeta], *, direct_member: bool) -> d.Array:
+    """FEE rows of the schedules that the tapes state; `direct_member` is Kalshi's finer balance rounding."""
+    rows = np.zeros(len(metas), d.FEE)
+    for row, meta in zip(rows, metas, strict=True):
+        row["kind"] = FEE_KINDS[meta.fee.kind]
+        row["taker_ppm"] = meta.fee.taker_ppm
+        row["maker_ppm"] = meta.fee.maker_ppm
+        row["rebate_ppm"] = meta.fee.rebate_ppm
+        row["unit_micros"] = DIRECT_MEMBER_UNIT_MICROS if direct_member else CENT_MICROS
+    return rows
+
+
+def fee_name(meta: TapeMeta, *, direct_member: bool) -> str:
+    """One schedule in words: "kalshi taker 7%, maker 0%, cent account"."""
+    fee = meta.fee
+    if fee.kind == "none":
+        return "none"
+    rates = f"{fee.kind} taker {fee.taker_ppm / 10_000:g}%, maker {fee.maker_ppm / 10_000:g}%"
+    if fee.kind == "polymarket":
+        return f"{rates}, rebate {fee.rebate_ppm / 10_000:g}% of the taker's fee"
+    return f"{rates}, {'direct member' if direct_member else 'account in cents'}"

@@ -1,0 +1,128 @@
+"""Recordings of other programs to tapes: one file a format, all listed here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from pr3dict.domain.errors import DataError, UsageError
+from pr3dict.store.importers import kalshi_kxbtc15m_l2, polymarket_mlb_l2
+from pr3dict.store.importers.common import Importer, MarketReport
+from pr3dict.store.tape import write_tape
+
+IMPORTERS: Final[dict[str, Importer]] = {
+    importer.name: importer for importer in (kalshi_kxbtc15m_l2.IMPORTER, polymarket_mlb_l2.IMPORTER)
+}
+
+Progress = Callable[[int, int, str], None]  # recordings done, recordings in all, the next one's name
+
+
+class WrittenTape(NamedTuple):
+    """Where a tape went and what it was made of."""
+
+    path: Path
+    report: MarketReport
+
+
+def get_importer(name: str) -> Importer:
+    """The importer of a format. Raises `UsageError` that lists the known ones."""
+    importer = IMPORTERS.get(name)
+    if importer is None:
+        raise UsageError(f"unknown format {name!r}; known: {', '.join(IMPORTERS)}")
+    return importer
+
+
+def import_recordings(
+    importer: Importer, paths: Sequence[Path], out: Path, progress: Progress | None = None
+) -> list[WrittenTape]:
+    """Write one tape a market and session of the recordings at `paths` into the folder `out`.
+
+    Every tape is written whole or not at all, and replaces one of the same name.
+
+    Raises:
+        DataError: an input is not what its format promises, or `out` can't be made.
+    """
+    for path in paths:
+        if not path.exists():
+            raise DataError("no such file or folder", file=path)
+    units = importer.find(paths)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot make the folder for tapes ({error.strerror or error})", file=out) from error
+    written: list[WrittenTape] = []
+    for done, unit in enumerate(units):
+        if progress is not None:
+            progress(done, len(units), unit.name)
+        for tape in importer.read(unit):
+            path = out / f"{tape.meta.session}__{tape.meta.ticker}.parquet"
+            write_tape(path, tape.events, tape.meta)
+            written.append(WrittenTape(path, tape.report))
+    if progress is not None:
+        progress(len(units), len(units), "")
+    return written
+
+
+def report_json(written: Sequence[WrittenTape]) -> dict[str, object]:
+    """The report of an import as one JSON object; see docs/tapes.md for its keys."""
+    reports = [tape.report for tape in written]
+    volume = sum(r.volume or 0 for r in reports)
+    explained = sum(r.volume_explained or 0 for r in reports)
+    return {
+        "tapes": [str(tape.path) for tape in written],
+        "events": sum(r.events for r in reports),
+        "snapshots": sum(r.snapshots for r in reports),
+        "deltas": sum(r.deltas for r in reports),
+        "trades": sum(r.trades for r in reports),
+        "trades_inferred": sum(r.trades_inferred for r in reports),
+        "volume_explained": share(explained, volume),
+        "markets": len({r.market for r in reports}),
+        "settled": sum(r.settled for r in reports),
+        "snapshots_checked": sum(r.snapshots_checked for r in reports),
+        "snapshots_equal": sum(r.snapshots_equal for r in reports),
+        "defects": defects_of(written),
+        "per_tape": [_tape_json(tape) for tape in written],
+    }
+
+
+def defects_of(written: Sequence[WrittenTape]) -> list[str]:
+    """Every defect as a sentence that begins with its session and market; last, those between recordings."""
+    defects = [
+        f"{t.report.session}, {t.report.market}: {defect}" for t in written for defect in t.report.defects
+    ]
+    names: dict[str, set[str]] = {}
+    for tape in written:
+        token = tape.report.details.get("yes_token")
+        if token is not None:
+            names.setdefault(str(token), set()).add(tape.report.market)
+    for token, markets in names.items():
+        if len(markets) > 1:
+            listed = " and ".join(sorted(markets))
+            defects.append(f"{listed} are recordings of one market (token {token}): one name must be wrong")
+    return defects
+
+
+def share(part: int, whole: int) -> float | None:
+    """`part / whole` to six places; None when there is no whole."""
+    return round(part / whole, 6) if whole else None
+
+
+def _tape_json(tape: WrittenTape) -> dict[str, object]:
+    r = tape.report
+    return {
+        "tape": str(tape.path),
+        "session": r.session,
+        "market": r.market,
+        "events": r.events,
+        "snapshots": r.snapshots,
+        "deltas": r.deltas,
+        "trades": r.trades,
+        "trades_inferred": r.trades_inferred,
+        "volume_explained": share(r.volume_explained or 0, r.volume or 0),
+        "settled": r.settled,
+        "snapshots_checked": r.snapshots_checked,
+        "snapshots_equal": r.snapshots_equal,
+        **r.details,
+        "defects": list(r.defects),
+    }

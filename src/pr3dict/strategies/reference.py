@@ -1,0 +1,57 @@
+"""Renders docs/reference/config.md from the settings themselves; a test holds the file to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from pr3dict.strategies.config import MarketMakingConfig, setting_facts
+from pr3dict.strategies.presets import PRESETS
+
+HEADER = """\
+# Settings of the market maker
+
+Generated from `pr3dict.strategies.config.MarketMakingConfig`. Prices are YES prices in dollars of a $1
+contract: a spread of 4% is `0.04`. Hours and seconds also take a text with a suffix (`"90s"`, `"5m"`,
+`"36h"`, `"7d"`). A later source wins: preset, then the file, then `--set key=value`.
+
+```toml
+[market_making]
+preset = "conservative"
+base_spread = 0.05
+max_inventory = 40
+```
+"""
+
+
+def render() -> str:
+    """The whole page in Markdown."""
+    return HEADER + "".join(_sections()) + "".join(_presets())
+
+
+def _sections() -> Iterator[str]:
+    section = ""
+    for key, field in MarketMakingConfig.model_fields.items():
+        facts = setting_facts(key)
+        if facts["section"] != section:
+            section = facts["section"]
+            yield f"\n## {section}\n\n| setting | default | unit | allowed | meaning |\n|---|---|---|---|---|"
+            yield "\n"
+        default = _plain(field.default)
+        yield f"| `{key}` | {default} | {facts['unit']} | {facts['range']} | {field.description} |\n"
+
+
+def _presets() -> Iterator[str]:
+    names = [name for name in PRESETS if name != "default"]
+    yield "\n## Presets\n\nAn empty cell is the default.\n\n"
+    yield f"| setting | default | {' | '.join(names)} |\n|---|---|{'---|' * len(names)}\n"
+    for key, field in MarketMakingConfig.model_fields.items():
+        cells = [str(PRESETS[name].get(key, "")) for name in names]
+        if any(cells):
+            yield f"| `{key}` | {_plain(field.default)} | {' | '.join(cells)} |\n"
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)

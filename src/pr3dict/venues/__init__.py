@@ -1,0 +1,1 @@
+"""What is particular to each venue; venues never import each other."""

@@ -1,0 +1,260 @@
+"""Kalshi's market-data frames to EVENT rows in YES terms.
+
+Kalshi keeps bids only, on two sides: a NO bid at q is a YES ask at 1 - q of the same size. Deltas are increments
+and our kernels want what rests in the end, so the decoder adds them up per market. It refuses what it
+can't account for (a delta without a snapshot, a level below zero): the session then subscribes anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from pr3dict.domain.errors import DataError
+from pr3dict.kernels import dtypes as d
+from pr3dict.venues.wire import (
+    SIZE_PLACES,
+    BookCache,
+    Decimals,
+    EventRows,
+    Prices,
+    Sizes,
+    YesPrices,
+    milliseconds_to_ns,
+    refusal,
+)
+
+
+class _SnapshotBody(msgspec.Struct):
+    market_ticker: str
+    yes_dollars_fp: list[tuple[str, str]] | None = None  # a side without levels is left out
+    no_dollars_fp: list[tuple[str, str]] | None = None
+    ts_ms: int | None = None
+
+
+class _DeltaBody(msgspec.Struct, gc=False):
+    market_ticker: str
+    price_dollars: str
+    delta_fp: str
+    side: str
+    ts_ms: int | None = None
+
+
+class _TradeBody(msgspec.Struct, gc=False):
+    market_ticker: str
+    yes_price_dollars: str
+    count_fp: str
+    taker_outcome_side: str | None = None
+    taker_side: str | None = None  # what older frames call it
+    ts_ms: int | None = None
+
+
+class _TickerBody(msgspec.Struct, gc=False):
+    market_ticker: str
+    price_dollars: str
+    yes_bid_dollars: str
+    yes_ask_dollars: str
+    volume_fp: str
+    yes_bid_size_fp: str | None = None
+    yes_ask_size_fp: str | None = None
+    last_trade_size_fp: str | None = None
+    ts_ms: int | None = None
+
+
+class _Snapshot(msgspec.Struct, tag_field="type", tag="orderbook_snapshot"):
+    msg: _SnapshotBody
+    sid: int = 0
+    seq: int = 0
+
+
+class _Delta(msgspec.Struct, tag_field="type", tag="orderbook_delta"):
+    msg: _DeltaBody
+    sid: int = 0
+    seq: int = 0
+
+
+class _Trade(msgspec.Struct, tag_field="type", tag="trade"):
+    msg: _TradeBody
+    sid: int = 0
+    seq: int = 0
+
+
+class _TickerFrame(msgspec.Struct, tag_field="type", tag="ticker"):
+    msg: _TickerBody
+    sid: int = 0
+    seq: int = 0
+
+
+class _Envelope(msgspec.Struct):
+    type: str
+
+
+KNOWN_TYPES = frozenset({"orderbook_snapshot", "orderbook_delta", "trade", "ticker"})
+
+
+class Ticker(msgspec.Struct, frozen=True):
+    """The newest ticker of a market. It moves no book: it checks one, and shows volume where trades are missing.
+
+    Prices in 1/10,000 dollar of YES, sizes in micro-contracts; -1: not in the message.
+    """
+
+    market: int
+    exch_ns: int
+    last_price: int
+    bid_price: int  # 0: no bid
+    ask_price: int  # 10,000: no ask
+    bid_size: int
+    ask_size: int
+    last_trade_size: int
+    volume: int
+
+
+class KalshiDecoder:
+    """Decodes frames of one connection into a buffer of EVENT rows.
+
+    markets: ticker to the market's row number. out: (n,) EVENT, the buffer that `decode` fills from its
+    start; 19,998 rows hold any snapshot. no_side_in_yes_price: the book was subscribed with
+    `use_yes_price`, so NO levels come as YES prices.
+
+    After a frame, `sid` and `seq` are its subscription and sequence number (0: it has none), `ticker` the
+    last ticker; `ignored` counts frames of no interest or of unknown markets.
+    """
+
+    def __init__(self, markets: Mapping[str, int], out: d.Array, *, no_side_in_yes_price: bool = False) -> None:
+        self._frames = msgspec.json.Decoder(_Delta | _Snapshot | _Trade | _TickerFrame)
+        self._envelope = msgspec.json.Decoder(_Envelope)
+        self._books = {ticker: BookCache(row) for ticker, row in markets.items()}
+        self._rows = EventRows(out)
+        self._delta_prices = _both_sides("msg.price_dollars", no_side_in_yes_price)
+        self._delta_sizes = Decimals("msg.delta_fp", SIZE_PLACES)
+        yes_levels = _both_sides("msg.yes_dollars_fp", no_side_in_yes_price)
+        no_levels = _both_sides("msg.no_dollars_fp", no_side_in_yes_price)
+        self._level_prices = (yes_levels["yes"], no_levels["no"])
+        self._level_sizes = (Sizes("msg.yes_dollars_fp"), Sizes("msg.no_dollars_fp"))
+        self._trade_prices = YesPrices("msg.yes_price_dollars")
+        self._trade_sizes = Sizes("msg.count_fp")
+        self._ticker_prices = {f: Prices(f"msg.{f}") for f in ("price_dollars", "yes_bid_dollars", "yes_ask_dollars")}
+        self._ticker_sizes = {
+            f: Sizes(f"msg.{f}") for f in ("yes_bid_size_fp", "yes_ask_size_fp", "last_trade_size_fp", "volume_fp")
+        }
+        self.sid = 0
+        self.seq = 0
+        self.ignored = 0
+        self.ticker: Ticker | None = None
+
+    def reset(self) -> None:
+        """Forget all books, as after a reconnect."""
+        for book in self._books.values():
+            book.clear()
+
+    def decode(self, raw: bytes, local_ns: int) -> int:
+        """Write the rows that `raw` means and return their number; 0 for a frame of another kind.
+
+        local_ns: when it was received; it also stands in for an exchange time where the market has shown
+        none yet. Raises `DataError` with field and value for what the format forbids.
+        """
+        self._rows.count = 0
+        try:
+            frame = self._frames.decode(raw)
+        except msgspec.DecodeError as error:
+            self._ignore_or_refuse(raw, error)
+            return 0
+        self.sid = frame.sid
+        self.seq = frame.seq
+        book = self._books.get(frame.msg.market_ticker)
+        if book is None:
+            self.ignored += 1
+            return 0
+        if type(frame) is _Delta:
+            self._on_delta(book, frame.msg, local_ns)
+        elif type(frame) is _Snapshot:
+            self._on_snapshot(book, frame.msg, local_ns)
+        elif type(frame) is _Trade:
+            self._on_trade(book, frame.msg, local_ns)
+        elif type(frame) is _TickerFrame:
+            self._on_ticker(book, frame.msg, local_ns)
+        return self._rows.count
+
+    def _ignore_or_refuse(self, raw: bytes, error: msgspec.DecodeError) -> None:
+        try:
+            kind = self._envelope.decode(raw).type
+        except msgspec.DecodeError:
+            raise refusal(raw, error) from None
+        if kind in KNOWN_TYPES:
+            raise refusal(raw, error)
+        self.sid = self.seq = 0
+        self.ignored += 1
+
+    def _exch_ns(self, book: BookCache, ts_ms: int | None, local_ns: int) -> int:
+        """Exchange time, never running backwards within a market."""
+        if ts_ms is None:
+            return book.exch_ns or local_ns
+        exch_ns = milliseconds_to_ns(ts_ms, "msg.ts_ms")
+        if exch_ns > book.exch_ns:
+            book.exch_ns = exch_ns
+        return book.exch_ns
+
+    def _on_delta(self, book: BookCache, msg: _DeltaBody, local_ns: int) -> None:
+        prices = self._delta_prices.get(msg.side)
+        if prices is None:
+            raise DataError(f"{msg.side!r} is neither yes nor no", key="msg.side")
+        side = d.BID if msg.side == "yes" else d.ASK
+        price = prices[msg.price_dollars]
+        change = self._delta_sizes[msg.delta_fp]
+        if not book.synced:
+            raise DataError("a delta came before the market's snapshot; subscribe anew", key=msg.market_ticker)
+        levels = book.sides[side]
+        size = levels.get(price, 0) + change
+        if size < 0:
+            raise DataError(
+                f"delta {msg.delta_fp!r} at {msg.price_dollars!r} leaves less than nothing; a frame was lost, "
+                "subscribe anew",
+                key=msg.market_ticker,
+            )
+        exch_ns = self._exch_ns(book, msg.ts_ms, local_ns)
+        if size == 0:
+            levels.pop(price, None)
+        else:
+            levels[price] = size
+        self._rows.put(d.LEVEL, book.market, exch_ns, local_ns, side, price, size)
+
+    def _on_snapshot(self, book: BookCache, msg: _SnapshotBody, local_ns: int) -> None:
+        levels = []
+        for side, listed in ((d.BID, msg.yes_dollars_fp), (d.ASK, msg.no_dollars_fp)):
+            prices = self._level_prices[side]
+            sizes = self._level_sizes[side]
+            levels += [(side, prices[price], sizes[size]) for price, size in listed or ()]
+        book.replace(self._rows, levels, self._exch_ns(book, msg.ts_ms, local_ns), local_ns)
+
+    def _on_trade(self, book: BookCache, msg: _TradeBody, local_ns: int) -> None:
+        price = self._trade_prices[msg.yes_price_dollars]
+        size = self._trade_sizes[msg.count_fp]
+        taker = msg.taker_outcome_side if msg.taker_outcome_side is not None else msg.taker_side
+        exch_ns = self._exch_ns(book, msg.ts_ms, local_ns)
+        if taker not in ("yes", "no"):
+            self.ignored += 1
+            return
+        side = d.BID if taker == "yes" else d.ASK
+        self._rows.put(d.TRADE, book.market, exch_ns, local_ns, side, price, size)
+
+    def _on_ticker(self, book: BookCache, msg: _TickerBody, local_ns: int) -> None:
+        prices = self._ticker_prices
+        self.ticker = Ticker(
+            market=book.market,
+            exch_ns=self._exch_ns(book, msg.ts_ms, local_ns),
+            last_price=prices["price_dollars"][msg.price_dollars],
+            bid_price=prices["yes_bid_dollars"][msg.yes_bid_dollars],
+            ask_price=prices["yes_ask_dollars"][msg.yes_ask_dollars],
+            bid_size=self._ticker_size("yes_bid_size_fp", msg.yes_bid_size_fp),
+            ask_size=self._ticker_size("yes_ask_size_fp", msg.yes_ask_size_fp),
+            last_trade_size=self._ticker_size("last_trade_size_fp", msg.last_trade_size_fp),
+            volume=self._ticker_size("volume_fp", msg.volume_fp),
+        )
+
+    def _ticker_size(self, name: str, text: str | None) -> int:
+        return -1 if text is None else self._ticker_sizes[name][text]
+
+
+def _both_sides(field: str, no_side_in_yes_price: bool) -> dict[str, YesPrices]:
+    return {"yes": YesPrices(field), "no": YesPrices(field, of_no=not no_side_in_yes_price)}

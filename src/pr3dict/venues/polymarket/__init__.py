@@ -1,0 +1,1 @@
+"""Polymarket's wire formats."""
