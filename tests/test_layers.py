@@ -58,6 +58,9 @@ def test_a_break_is_noticed(house: Path, file: str, line: str, contract: str):
 def test_every_room_has_its_layer(repo_root: Path):
     contracts = tomllib.loads((repo_root / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     layers = next(contract for contract in contracts if contract["id"] == "layers")["layers"]
+    apart = next(contract for contract in contracts if contract["id"] == "venues")["modules"]
+    venues = (repo_root / "src" / "pr3dict" / "venues").glob("*/__init__.py")
+    assert set(apart) == {f"pr3dict.venues.{path.parent.name}" for path in venues}
     named = {room.strip() for layer in layers for room in layer.split(":")}
     rooms = {path.parent.name for path in (repo_root / "src" / "pr3dict").glob("*/__init__.py")}
     assert named == rooms

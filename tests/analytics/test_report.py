@@ -186,23 +186,30 @@ def test_contract_counts_are_exact_numbers() -> None:
 def test_an_unquoted_market_names_the_figure_that_stopped_it() -> None:
     quotes, params, stats = np.zeros(2, d.QUOTE), np.zeros(2, d.PARAMS), np.zeros(2, d.MARKET_STATS)
     witness = Witness(2)
-    quotes[0].reasons, quotes[0].liquidity_micros = 1 << d.R_LOW_LIQUIDITY, 3_412_500_000
-    witness.look(quotes)
+    for liquidity in (3_000_000_000, 3_412_500_000, 2_000_000_000):
+        quotes[0].reasons, quotes[0].liquidity_micros = 1 << d.R_LOW_LIQUIDITY, liquidity
+        witness.look(quotes)
     quotes[0].reasons, quotes[0].resolution_left_ns = 1 << d.R_TOO_CLOSE, 900 * 10**9
-    quotes[0].liquidity_micros = 9_000_000_000
+    quotes[0].liquidity_micros = 9_000_000_000  # passed the filter then
     witness.look(quotes)
     params[0].min_liquidity_micros, params[0].min_time_to_resolution_ns = 5_000_000_000, 1_800 * 10**9
+    params[0].min_existing_spread_micros = 20_000
     stats[0].decisions = 1_200
-    stats[0].reason_counts[d.R_LOW_LIQUIDITY], stats[0].reason_counts[d.R_TOO_CLOSE] = 1_000, 1_150
-    close, thin = witness.sentences(0, stats[0], params[0])
-    assert close == (
-        "too_close_to_resolution in 1,150 of 1,200 decisions: 0.25 h were left, "
-        "min_time_to_resolution is 0.5 h"
-    )
-    assert thin == (
-        "low_liquidity in 1,000 of 1,200 decisions: $3,412.50 rested within 10 cents of mid, "
-        "min_liquidity is $5,000.00"
-    )
+    for bit, count in (
+        (d.R_LOW_LIQUIDITY, 1_000),
+        (d.R_TOO_CLOSE, 1_150),
+        (d.R_NARROW_SPREAD, 3),
+        (d.R_NO_BOOK, 2),
+    ):
+        stats[0].reason_counts[bit] = count
+    assert witness.sentences(0, stats[0], params[0]) == [
+        "too_close_to_resolution in 1,150 of 1,200 decisions: "
+        "up to 15 min were left to resolution, min_time_to_resolution is 30 min",
+        "low_liquidity in 1,000 of 1,200 decisions: "
+        "up to $3,412.50 rested within 10 cents of mid, min_liquidity is $5,000.00",
+        "narrow_spread in 3 of 1,200 decisions: min_existing_spread is $0.0200",
+        "no_book in 2 of 1,200 decisions: the recording showed no bid and no ask",
+    ]
     assert witness.sentences(1, stats[1], params[1]) == [
         "no decision was taken: the tape never showed this market's book"
     ]

@@ -151,7 +151,7 @@ def test_a_bad_flag_is_one_sentence_and_code_2(capsys, flags, sentence):
 
 
 def test_for_a_person_each_term_is_explained(capsys):
-    assert run("quote --fair 0.50 --liquidity 12000 --hours 24 --net 25".split()) == 0
+    assert run(["quote", "--fair", "0.50", "--liquidity", "12000", "--hours", "24", "--net", "25"]) == 0
     text = capsys.readouterr().out
     for words in (
         "x1.3",

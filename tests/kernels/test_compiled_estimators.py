@@ -44,18 +44,18 @@ def scenario_digest():
     """Hash of every market row of a random session through all functions of the three kernels."""
     rng = random.Random(7)
     params = np.zeros(1, d.PARAMS)[0]
-    values = dict(
-        fair_model=d.FAIR_ORDER_FLOW,
-        flow_half_life_ns=7 * SECOND,
-        flow_weight_ppm=612_345,
-        volume_window_ns=10 * SECOND,
-        volume_baseline_ns=180 * SECOND,
-        volume_spike_ppm=1_500_000,
-        volatility_grid_ns=3 * SECOND,
-        volatility_samples=37,
-        markout_horizon_ns=9 * SECOND,
-        markout_half_life_contracts=333 * CONTRACT,
-    )
+    values = {
+        "fair_model": d.FAIR_ORDER_FLOW,
+        "flow_half_life_ns": 7 * SECOND,
+        "flow_weight_ppm": 612_345,
+        "volume_window_ns": 10 * SECOND,
+        "volume_baseline_ns": 180 * SECOND,
+        "volume_spike_ppm": 1_500_000,
+        "volatility_grid_ns": 3 * SECOND,
+        "volatility_samples": 37,
+        "markout_horizon_ns": 9 * SECOND,
+        "markout_half_life_contracts": 333 * CONTRACT,
+    }
     for name, value in values.items():
         setattr(params, name, value)
     market = new_market()[0]
@@ -72,6 +72,7 @@ def scenario_digest():
             for _ in range(6)
         ]
         book, depth = book_rows(levels)
+        book.event_ns = now - rng.randint(0, SECOND)
         rows = order_rows(own)
         est.sample_volatility(market, params, now)
         est.mature_markouts(market, params, now)

@@ -91,6 +91,7 @@ def observe(levels, own, grid, *, includes_own, stated=-1):
     market.book_includes_own = includes_own
     market.stated_liquidity_micros = stated
     book, depth = book_rows(levels, grid)
+    book.event_ns = START - SECOND
     rows = order_rows(own)
     est.observe_book(market, book, depth, GRIDS, rows, START)
     est.measure_liquidity(market, book, depth, GRIDS, rows)
@@ -114,7 +115,7 @@ def test_touch_and_liquidity_equal_reference_with_own_quotes_out(case, includes_
     assert touch_of(market) == reference.touch(others)
     assert (market.far_bid_price, market.far_ask_price) == (shown.bid_price, shown.ask_price)
     assert market.liquidity_micros == reference.liquidity_micros(others)
-    assert market.book_ns == START
+    assert (market.book_ns, market.volume_start_ns) == (START - SECOND, START)
 
 
 @given(books(), st.booleans())

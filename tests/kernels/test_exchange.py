@@ -324,7 +324,7 @@ def random_step(rng, both):
     center = rng.choice([4_000, 5_000, 6_000])
     away = rng.choice([0, 500, 1_000, 1_000, 2_000])
     passive = min(max(center - away if side == d.BID else center + away, 500), 9_500)
-    size = rng.choice([rng.randrange(1, 9) * CONTRACT, rng.randrange(CONTRACT, 9 * CONTRACT)])
+    size = rng.choice([rng.randrange(1, 9) * CONTRACT, rng.randrange(CONTRACT // 2, 9 * CONTRACT)])
     kind = rng.random()
     if kind < 0.30:
         return ("level", m, side, passive, rng.choice([0, size, size * 3]))
@@ -350,7 +350,7 @@ def random_step(rng, both):
 def long_run(seed):
     rng = random.Random(seed)
     both = Both(
-        cash=rng.choice([40, 1_000]) * CONTRACT, queue=seed % 7, power=rng.choice([1.0, 2.0, 3.0]),
+        cash=rng.choice([15, 1_000]) * CONTRACT, queue=seed % 7, power=rng.choice([1.0, 2.0, 3.0]),
         merge=rng.choice([0, 1, CONTRACT]), rate=rng.choice([0.0, 0.0, 3e8]),
     )  # fmt: skip
     for step in range(240):

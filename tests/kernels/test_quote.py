@@ -1,5 +1,7 @@
-"""The quoting policy: worked examples, agreement with the slow reference, and algebra that always holds."""
+"""The quoting policy: the requirement's worked examples, each gate, limit and setting by itself."""
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,123 +12,10 @@ from hypothesis import strategies as st
 from pr3dict.domain.units import NS_PER_HOUR, NS_PER_SECOND, QTY_SCALE
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels import quote as q
-from pr3dict.kernels import quote_reference as reference
 from pr3dict.kernels.quote_levels import outward_price
-from pr3dict.kernels.world import make_grids, new_market
 
-CENT = list(range(100, 10_000, 100))
-TAPERED = [*range(10, 1000, 10), *range(1000, 9000, 100), *range(9000, 10_000, 10)]
-FINE = list(range(10, 10_000, 10))
-GRIDS = [CENT, TAPERED, FINE]
-ALL_GRIDS = make_grids(GRIDS)
-ROOMY = 10**15
-NOW = 1_790_000_000 * NS_PER_SECOND
-
-PARAMS = {
-    "policy": d.POLICY_PR3DICT,
-    "base_spread_micros": 40_000,
-    "min_spread_micros": 20_000,
-    "max_spread_micros": 120_000,
-    "low_liquidity_micros": 10_000 * 10**6,
-    "low_liquidity_addon_micros": 20_000,
-    "volatility_multiplier_ppm": 1_500_000,
-    "high_volatility_micros": 50_000,
-    "final_ns": 6 * NS_PER_HOUR,
-    "final_multiplier_ppm": 2_000_000,
-    "closing_ns": 24 * NS_PER_HOUR,
-    "closing_multiplier_ppm": 1_500_000,
-    "inventory_multiplier_ppm": 1_300_000,
-    "inventory_skew_threshold": 10 * QTY_SCALE,
-    "skew_per_10_micros": 10_000,
-    "target_inventory": 0,
-    "rebalance_threshold": 20 * QTY_SCALE,
-    "max_inventory": 50 * QTY_SCALE,
-    "max_position_size": 100 * QTY_SCALE,
-    "exit_inventory": 5 * QTY_SCALE,
-    "max_exit_slippage_micros": 50_000,
-    "min_liquidity_micros": 5_000 * 10**6,
-    "min_time_to_resolution_ns": NS_PER_HOUR // 2,
-    "max_time_to_resolution_ns": 168 * NS_PER_HOUR,
-    "min_existing_spread_micros": 20_000,
-    "quote_size": 10 * QTY_SCALE,
-    "liquid_market_micros": 50_000 * 10**6,
-    "liquid_size_multiplier_ppm": 1_000_000,
-    "max_quote_age_ns": 30 * NS_PER_SECOND,
-    "requote_threshold_micros": 20_000,
-    "levels": 1,
-    "level_spacing_micros": 10_000,
-    "news_multiplier_ppm": 2_000_000,
-    "markout_min_contracts": 100 * QTY_SCALE,
-    "markout_multiplier_ppm": 1_000_000,
-    "price_band_micros": 200_000,
-    "max_order_size": 100 * QTY_SCALE,
-    "fixed_half_spread_micros": 20_000,
-}
-MARKET = {
-    "status": d.ACTIVE,
-    "nets_positions": 1,
-    "close_ns": NOW + 72 * NS_PER_HOUR,
-    "resolution_ns": NOW + 72 * NS_PER_HOUR,
-    "min_size": QTY_SCALE,
-    "lot": QTY_SCALE,
-    "bid_price": 4_500,
-    "ask_price": 5_500,
-    "liquidity_micros": 20_000 * 10**6,
-    "fair_micros": 500_000,
-}
-
-
-def params_row(**changes: int) -> np.record:
-    row = np.zeros(1, d.PARAMS)[0]
-    for name, value in (PARAMS | changes).items():
-        setattr(row, name, value)
-    return row
-
-
-def market_row(*, net: int = 0, hours: float | None = None, **changes: float) -> np.record:
-    """`net` in contracts, `hours` to close and resolution; everything else by field name."""
-    row = new_market()[0]
-    values: dict[str, Any] = MARKET | changes
-    values = {"far_bid_price": values["bid_price"], "far_ask_price": values["ask_price"]} | values
-    if hours is not None:
-        values["close_ns"] = values["resolution_ns"] = NOW + round(hours * NS_PER_HOUR)
-    if net:
-        values["yes_contracts" if net > 0 else "no_contracts"] = abs(net) * QTY_SCALE
-    for name, value in values.items():
-        setattr(row, name, value)
-    return row
-
-
-def decide(
-    market: np.record,
-    params: np.record,
-    grid: int = 0,
-    *,
-    heat: int = ROOMY,
-    cash: int = ROOMY,
-    killed: int = 0,
-    now: int = NOW,
-) -> np.record:
-    row = np.zeros(1, d.QUOTE)[0]
-    for name in ("bid_price", "ask_price", "bid_size", "ask_size"):
-        row[name][:] = 77  # what an earlier decision left behind must not survive
-    row.reasons = -1
-    q.decide(market, params, ALL_GRIDS, grid, now, heat, cash, killed, row)
-    return row
-
-
-def reasons(quote: np.record) -> set[str]:
-    return {name for bit, name in enumerate(d.REASON_NAMES) if int(quote.reasons) >> bit & 1}
-
-
-def orders(quote: np.record, side: str) -> list[tuple[int, int]]:
-    pairs = zip(quote[f"{side}_price"].tolist(), quote[f"{side}_size"].tolist(), strict=True)
-    return [(price, size) for price, size in pairs if price >= 0]
-
-
-def as_dict(row: np.record) -> dict[str, Any]:
-    return {name: row[name].tolist() for name in row.dtype.names}
-
+sys.path.insert(0, str(Path(__file__).parent))
+from quote_cases import ALL_GRIDS, NOW, PARAMS, as_dict, decide, market_row, orders, params_row, reasons
 
 # --- the requirement's own numbers ---------------------------------------------------------------------
 
@@ -216,6 +105,14 @@ def test_a_side_off_the_grid_is_pulled_through_the_whole_decision():
     high = decide(market_row(fair_micros=982_000, bid_price=9_600, ask_price=9_900), params_row())
     assert orders(high, "ask") == []
     assert orders(high, "bid")[0][0] == 9_600
+
+
+@given(st.integers(-(10**12), 10**12), st.integers(0, 10**6))
+def test_scaling_rounds_half_away_from_zero_and_mirrors(value, ppm):
+    scaled = q.scale_ppm(value, ppm)
+    assert abs(2 * (scaled * 10**6 - value * ppm)) <= 10**6
+    assert q.scale_ppm(-value, ppm) == -scaled
+    assert (q.scale_ppm(1, 500_000), q.scale_ppm(3, 500_000)) == (1, 2)
 
 
 # --- gates, filters, pauses ----------------------------------------------------------------------------
@@ -377,6 +274,16 @@ def test_post_only_clamp_keeps_one_tick_from_the_far_side():
     assert "bid_clamped_post_only" in reasons(quote)
 
 
+def test_rebalancing_never_flips_the_position():
+    quote = decide(market_row(net=25), params_row(levels=3, quote_size=20 * QTY_SCALE))
+    assert [size // QTY_SCALE for _, size in orders(quote, "ask")] == [20, 5]
+
+
+def test_an_ask_just_above_a_grid_price_goes_to_the_next():
+    assert orders(decide(market_row(fair_micros=500_001), params_row()), "ask")[0][0] == 5_300
+    assert orders(decide(market_row(fair_micros=499_999), params_row()), "bid")[0][0] == 4_700
+
+
 def test_price_band_leaves_out_far_levels():
     quote = decide(market_row(), params_row(levels=5, price_band_micros=30_000))
     assert [price for price, _ in orders(quote, "ask")] == [5_200, 5_300]
@@ -456,213 +363,7 @@ def test_nothing_changes_by_time_alone_before_the_wake(hours, pause_s, news_s, s
             assert before[name].tolist() == after[name].tolist(), name
 
 
-# --- generated markets ---------------------------------------------------------------------------------
-
-PRICES = st.one_of(st.just(-1), st.integers(0, 998).map(lambda level: 10 * (level + 1)))
-CONTRACTS = st.one_of(st.integers(0, 70).map(lambda n: n * QTY_SCALE), st.integers(0, 70 * QTY_SCALE))
-CENTS = st.one_of(st.integers(0, 30).map(lambda cents: cents * 10_000), st.integers(0, 300_000))
-FACTOR = st.one_of(st.sampled_from([1_000_000, 1_300_000, 2_000_000]), st.integers(1_000_000, 3_333_333))
-SPAN = st.sampled_from([-1, 0, 1, 1799, 1800, 1801, 21_600, 21_601, 86_400, 86_401, 604_800, 604_801])
-ROOM = st.one_of(st.just(ROOMY), st.integers(-1_000_000, 60_000_000))
-
-
-@st.composite
-def markets(draw) -> np.record:
-    fair = draw(st.one_of(st.just(-1), st.integers(0, 1_000_000), st.integers(400_000, 600_000)))
-    bid, ask = draw(PRICES), draw(PRICES)
-    if draw(st.integers(0, 9)) and min(bid, ask) >= 0:
-        bid, ask = min(bid, ask), max(bid, ask)
-    after = [None if s < 0 else NOW + s * NS_PER_SECOND for s in (draw(SPAN), draw(SPAN))]
-    usual = st.sampled_from([d.ACTIVE] * 8 + [d.POST_ONLY_MODE, d.PAUSED])
-    position = draw(st.sampled_from(["flat", "yes", "no", "both"]))
-    return market_row(
-        status=draw(usual),
-        nets_positions=0 if position == "both" else draw(st.integers(0, 1)),
-        close_ns=-1 if after[0] is None else after[0],
-        resolution_ns=-1 if after[1] is None else after[1],
-        min_size=draw(st.sampled_from([1, QTY_SCALE, 5 * QTY_SCALE])),
-        lot=draw(st.sampled_from([1, 10_000, QTY_SCALE])),
-        stated_liquidity_micros=draw(st.sampled_from([-1, -1, 4_000_000_000, 60_000_000_000])),
-        bid_price=bid,
-        ask_price=ask,
-        far_bid_price=draw(st.one_of(st.just(bid), PRICES)),
-        far_ask_price=draw(st.one_of(st.just(ask), PRICES)),
-        liquidity_micros=draw(st.sampled_from([4_999, 5_000, 9_999, 20_000, 50_001])) * 10**6,
-        yes_contracts=draw(CONTRACTS) if position in ("yes", "both") else 0,
-        no_contracts=draw(CONTRACTS) if position in ("no", "both") else 0,
-        fair_micros=fair,
-        uncertainty_micros=draw(st.integers(0, 9)),
-        volatility_micros=draw(st.sampled_from([0, 50_000, 50_001])),
-        markout_micros=draw(st.floats(-30_000, 10_000)),
-        markout_weight=draw(st.sampled_from([0.0, 99.5, 100.0, 3_000.0])),
-        paused_until_ns=NOW + draw(st.sampled_from([-1, -1, -1, 0, 1])),
-        news_until_ns=NOW + draw(st.sampled_from([-1, 0, 1])),
-        news_severity=draw(st.sampled_from([d.NEWS_WIDEN, d.NEWS_WIDEN, d.NEWS_PULL, 0])),
-    )
-
-
-@st.composite
-def settings_rows(draw) -> np.record:
-    low, base, high = sorted(draw(st.tuples(CENTS, CENTS, CENTS)))
-    bands = sorted(draw(st.tuples(CONTRACTS, CONTRACTS, CONTRACTS)))
-    return params_row(
-        policy=draw(st.sampled_from([d.POLICY_PR3DICT] * 9 + [d.POLICY_FIXED_SPREAD])),
-        min_spread_micros=low,
-        base_spread_micros=base,
-        max_spread_micros=high,
-        low_liquidity_addon_micros=draw(CENTS),
-        volatility_multiplier_ppm=draw(FACTOR),
-        final_multiplier_ppm=draw(FACTOR),
-        closing_multiplier_ppm=draw(FACTOR),
-        inventory_multiplier_ppm=draw(FACTOR),
-        inventory_skew_threshold=bands[0],
-        rebalance_threshold=bands[1],
-        max_inventory=bands[2],
-        skew_per_10_micros=draw(CENTS),
-        target_inventory=draw(st.one_of(st.just(0), st.integers(-bands[2], bands[2]))),
-        max_position_size=bands[2] + draw(CONTRACTS),
-        exit_inventory=draw(CONTRACTS),
-        max_exit_slippage_micros=draw(CENTS),
-        min_existing_spread_micros=draw(st.sampled_from([0, 10_000, 20_000])),
-        quote_size=draw(CONTRACTS),
-        liquid_size_multiplier_ppm=draw(FACTOR),
-        levels=draw(st.integers(1, 10)),
-        level_spacing_micros=draw(CENTS),
-        markout_multiplier_ppm=draw(FACTOR),
-        news_multiplier_ppm=draw(FACTOR),
-        price_band_micros=draw(CENTS),
-        max_order_size=draw(CONTRACTS),
-        fixed_half_spread_micros=draw(CENTS),
-    )
-
-
-GENERATED = {
-    "market": markets(),
-    "params": settings_rows(),
-    "grid": st.integers(0, 2),
-    "heat": ROOM,
-    "cash": ROOM,
-    "killed": st.sampled_from([0] * 9 + [1]),
-}
-
-
-@given(**GENERATED)
-@settings(max_examples=400, deadline=None)
-def test_compiled_policy_equals_the_reference(market, params, grid, heat, cash, killed):
-    fast = as_dict(decide(market, params, grid, heat=heat, cash=cash, killed=killed))
-    slow = reference.decide(
-        as_dict(market), as_dict(params), GRIDS[grid], NOW, heat, cash, killed=bool(killed)
-    )
-    assert fast == slow
-
-
-def mirror_market(market: np.record) -> np.record:
-    """The same market with YES and NO exchanged."""
-    other = market.copy()
-
-    def flip(price: int) -> int:
-        return price if price < 0 else 10_000 - price
-
-    other.yes_contracts, other.no_contracts = int(market.no_contracts), int(market.yes_contracts)
-    other.bid_price, other.ask_price = flip(int(market.ask_price)), flip(int(market.bid_price))
-    other.far_bid_price, other.far_ask_price = (
-        flip(int(market.far_ask_price)),
-        flip(int(market.far_bid_price)),
-    )
-    other.fair_micros = -1 if market.fair_micros < 0 else 1_000_000 - int(market.fair_micros)
-    return other
-
-
-def mirror_quote(quote: dict[str, Any]) -> dict[str, Any]:
-    other = dict(quote)
-    for which in ("unskewed", "skewed"):
-        if quote["fair_micros"] >= 0:
-            other[f"{which}_bid_micros"] = 1_000_000 - quote[f"{which}_ask_micros"]
-            other[f"{which}_ask_micros"] = 1_000_000 - quote[f"{which}_bid_micros"]
-    if quote["fair_micros"] >= 0:
-        other["fair_micros"] = 1_000_000 - quote["fair_micros"]
-    other["skew_micros"] = -quote["skew_micros"]
-    other["net_contracts"] = -quote["net_contracts"]
-    for field in ("size", "tif"):
-        other[f"bid_{field}"], other[f"ask_{field}"] = quote[f"ask_{field}"], quote[f"bid_{field}"]
-    other["bid_price"] = [p if p < 0 else 10_000 - p for p in quote["ask_price"]]
-    other["ask_price"] = [p if p < 0 else 10_000 - p for p in quote["bid_price"]]
-    other["reasons"] = 0
-    for bit, name in enumerate(d.REASON_NAMES):
-        if quote["reasons"] >> bit & 1:
-            swapped = {"bid": "ask", "ask": "bid"}.get(name[:3], name[:3]) + name[3:]
-            other["reasons"] |= 1 << d.REASON_NAMES.index(swapped)
-    return other
-
-
-@given(**GENERATED)
-@settings(max_examples=250, deadline=None)
-def test_swapping_yes_and_no_mirrors_the_decision(market, params, grid, heat, cash, killed):
-    here = as_dict(decide(market, params, grid, heat=heat, cash=cash, killed=killed))
-    other_params = params.copy()
-    other_params.target_inventory = -int(params.target_inventory)
-    there = decide(mirror_market(market), other_params, grid, heat=heat, cash=cash, killed=killed)
-    assert as_dict(there) == mirror_quote(here)
-
-
-@given(**GENERATED)
-@settings(max_examples=250, deadline=None)
-def test_no_quote_breaks_a_rule(market, params, grid, heat, cash, killed):
-    quote = decide(market, params, grid, heat=heat, cash=cash, killed=killed)
-    bids, asks = orders(quote, "bid"), orders(quote, "ask")
-    if params.policy == d.POLICY_FIXED_SPREAD:
-        return
-    for price, size in bids + asks:
-        assert price in GRIDS[grid]
-        assert size >= max(int(market.min_size), int(market.lot))
-        assert size % int(market.lot) == 0
-        assert size <= params.max_order_size
-        assert abs(price * 100 - int(market.fair_micros)) <= params.price_band_micros or quote.exit
-    assert [p for p, _ in bids] == sorted({p for p, _ in bids}, reverse=True)
-    assert [p for p, _ in asks] == sorted({p for p, _ in asks})
-    if bids and asks:
-        assert bids[0][0] < asks[0][0]
-    net, target = int(market.yes_contracts) - int(market.no_contracts), int(params.target_inventory)
-    bought, sold = sum(s for _, s in bids), sum(s for _, s in asks)
-    if quote.exit:
-        assert bought + sold <= abs(net)
-        fair, bound = int(market.fair_micros), int(params.max_exit_slippage_micros)
-        assert all(price * 100 <= fair + bound for price, _ in bids)
-        assert all(price * 100 >= fair - bound for price, _ in asks)
-        return
-    if bids:
-        assert market.far_ask_price < 0 or bids[0][0] < market.far_ask_price
-        assert net - target + bought <= params.max_inventory
-    if asks:
-        assert market.far_bid_price < 0 or asks[0][0] > market.far_bid_price
-        assert target - net + sold <= params.max_inventory
-    if market.nets_positions and not min(market.yes_contracts, market.no_contracts):
-        assert not bids or net + bought <= params.max_position_size
-        assert not asks or sold - net <= params.max_position_size
-    bid_cost = sum(p * s / 10_000 for p, s in bids) if net >= 0 else 0
-    ask_cost = sum((10_000 - p) * s / 10_000 for p, s in asks) if net <= 0 else 0
-    assert max(bid_cost, ask_cost) <= max(heat, 0)
-    assert bid_cost + ask_cost <= max(cash, 0)
-    if "reduce_only" in reasons(quote):
-        assert bought <= max(-net, 0)
-        assert sold <= max(net, 0)
-
-
-@given(market=markets(), params=settings_rows(), net=st.integers(-70, 69))
-@settings(max_examples=200, deadline=None)
-def test_middle_of_the_quotes_never_rises_with_inventory(market, params, net):
-    market.fair_micros = 500_000
-    params.policy = d.POLICY_PR3DICT
-    middles = []
-    for position in (net, net + 1):
-        market.yes_contracts, market.no_contracts = (
-            max(position, 0) * QTY_SCALE,
-            max(-position, 0) * QTY_SCALE,
-        )
-        quote = decide(market, params)
-        middles.append(int(quote.skewed_bid_micros) + int(quote.skewed_ask_micros))
-    assert middles[1] <= middles[0]
-
+# --- settings --------------------------------------------------------------------------------------------
 
 SENSITIVE: dict[str, tuple[int, dict[str, Any]]] = {
     "policy": (d.POLICY_FIXED_SPREAD, {"net": 25}),

@@ -54,7 +54,9 @@ def infer(rows, tickers, cells=1 << 16):
     decrease, figures = np.zeros(len(events), np.int64), np.zeros(4, np.int64)
     rec.resolve_increments(events, tc.new_depth(), tc.new_best(), decrease, figures)
     traded, figures = np.zeros(len(events), bool), np.zeros(4, np.int64)
-    scaled = np.array([(ns, volume * 100, price, last * 100) for ns, volume, price, last in tickers], np.int64)
+    scaled = np.array(
+        [(ns, volume * 100, price, last * 100) for ns, volume, price, last in tickers], np.int64
+    )
     rec.infer_trades(events, change, decrease, scaled, traded, np.zeros(cells, np.int16), figures)
     found = [(int(events["price"][i]), int(decrease[i]) // CONTRACT) for i in np.flatnonzero(traded)]
     return found, figures
@@ -105,7 +107,12 @@ def test_an_order_that_moves_in_the_same_instant_is_no_trade():
 def test_a_size_that_comes_back_or_just_came_is_rather_a_cancel():
     replaced = [*BOOK, less(10, 0, 4000, 7), more(11, 0, 3900, 7), less(SECOND, 0, 4000, 7)]
     assert infer(replaced, [(5, 0, 1, 1), (2 * SECOND, 7, 1, 1)])[0] == [(4000, 7)]
-    young = [*BOOK, less(2 * SECOND, 0, 4000, 9), more(5 * SECOND, 0, 4000, 9), less(5 * SECOND + 10**8, 0, 4000, 9)]
+    young = [
+        *BOOK,
+        less(2 * SECOND, 0, 4000, 9),
+        more(5 * SECOND, 0, 4000, 9),
+        less(5 * SECOND + 10**8, 0, 4000, 9),
+    ]
     events = infer(young, [(5, 0, 1, 1), (6 * SECOND, 9, 1, 1)])
     assert events[0] == [(4000, 9)]
     assert events[1][rec.EXPLAINED] == 900
@@ -129,7 +136,9 @@ def test_a_window_beyond_the_table_takes_its_surest_rows_first():
 # --- totals ---------------------------------------------------------------------------------------
 
 
-@given(st.lists(st.tuples(st.integers(0, 1), st.sampled_from([100, 200, 300]), st.integers(-3, 3)), max_size=20))
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.sampled_from([100, 200, 300]), st.integers(-3, 3)), max_size=20)
+)
 def test_increments_become_totals(changes):
     rows = [row(1, d.SNAPSHOT, 0, 100, 2, d.SNAP_FIRST | d.SNAP_LAST)]
     rows += [row(2, d.LEVEL, side, price, change) for side, price, change in changes]
@@ -156,7 +165,9 @@ def test_later_snapshots_are_compared_with_the_running_book():
     for change, equal in ((0, 1), (1, 0)):
         events = np.array([*BOOK, row(2, d.LEVEL, 0, 4000, change), *again], d.EVENT)
         figures = np.zeros(4, np.int64)
-        rec.resolve_increments(events, tc.new_depth(), tc.new_best(), np.zeros(len(events), np.int64), figures)
+        rec.resolve_increments(
+            events, tc.new_depth(), tc.new_best(), np.zeros(len(events), np.int64), figures
+        )
         assert (figures[rec.CHECKED], figures[rec.EQUAL]) == (1, equal)
 
 
@@ -195,7 +206,9 @@ def test_uncrossing_mirrors(changes):
     def rows(events):
         return [(int(e["exch_ns"]), int(e["side"]), int(e["price"]), int(e["qty"])) for e in events]
 
-    plain = [(ns, 1 - side, 10_000 - price, qty) for ns, side, price, qty in rows(rec.uncross(timed(changes))[0])]
+    plain = [
+        (ns, 1 - side, 10_000 - price, qty) for ns, side, price, qty in rows(rec.uncross(timed(changes))[0])
+    ]
     assert sorted(rows(rec.uncross(timed(mirrored))[0])) == sorted(plain)
 
 
@@ -205,3 +218,14 @@ def test_the_newer_level_wins():
     assert (count, first) == (1, 1)
     removed = out[-1]
     assert (int(removed["side"]), int(removed["price"]), int(removed["qty"])) == (d.ASK, 200, 0)
+
+
+def test_of_levels_as_old_as_each_other_the_smaller_goes_and_both_when_as_large():
+    def removed(bid_size, ask_size):
+        events = timed([(0, 0, 300, bid_size), (0, 1, 200, ask_size)])
+        out = rec.uncross(events)[0]
+        return [(int(e["side"]), int(e["price"])) for e in out if e["bits"] & d.SYNTHETIC]
+
+    assert removed(3, 2) == [(d.ASK, 200)]
+    assert removed(2, 3) == [(d.BID, 300)]
+    assert removed(2, 2) == [(d.BID, 300), (d.ASK, 200)]

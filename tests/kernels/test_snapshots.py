@@ -14,7 +14,12 @@ LEVELS = st.dictionaries(
 ACTIONS = st.lists(
     st.one_of(
         st.tuples(st.just("snapshot"), LEVELS),
-        st.tuples(st.just("level"), st.sampled_from([0, 1]), st.sampled_from([1, 4000, 5000, 9999]), st.integers(0, 3)),
+        st.tuples(
+            st.just("level"),
+            st.sampled_from([0, 1]),
+            st.sampled_from([1, 4000, 5000, 9999]),
+            st.integers(0, 3),
+        ),
         st.tuples(st.just("trade")),
     ),
     max_size=12,
@@ -36,7 +41,14 @@ def rows_of(actions):
             levels = list(action[1].items())
             last = len(levels) - 1
             rows += [
-                row(ns, d.SNAPSHOT, side, price, qty, (d.SNAP_FIRST if k == 0 else 0) | (d.SNAP_LAST if k == last else 0))
+                row(
+                    ns,
+                    d.SNAPSHOT,
+                    side,
+                    price,
+                    qty,
+                    (d.SNAP_FIRST if k == 0 else 0) | (d.SNAP_LAST if k == last else 0),
+                )
                 for k, ((side, price), qty) in enumerate(levels)
             ] or [row(ns, d.SNAPSHOT, bits=FIRST_LAST)]
     return np.array(rows, d.EVENT)

@@ -63,7 +63,9 @@ class Session:
     def outcome(self, outcome, ticker=TICKER):
         path = self.folder.parent.parent / "markets.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"session,market_ticker,outcome,outcome_source\n{self.name},{ticker},{outcome},the venue\n")
+        path.write_text(
+            f"session,market_ticker,outcome,outcome_source\n{self.name},{ticker},{outcome},the venue\n"
+        )
         return self
 
     def write(self):

@@ -16,7 +16,9 @@ from pr3dict.store.importers import kalshi_kxbtc15m_l2 as kalshi
 from pr3dict.store.importers.common import Timestamps
 from pr3dict.store.tape import check_tape, read_tape
 
-_spec = importlib.util.spec_from_file_location("kalshi_session", Path(__file__).with_name("kalshi_session.py"))
+_spec = importlib.util.spec_from_file_location(
+    "kalshi_session", Path(__file__).with_name("kalshi_session.py")
+)
 made = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(made)
 CLOSE_NS, SECOND, Session = made.CLOSE_NS, made.SECOND, made.Session
@@ -126,16 +128,26 @@ def test_a_later_snapshot_is_compared_with_the_replayed_book(tmp_path):
 
 
 def test_a_reconnection_starts_a_new_sequence_and_is_reported(tmp_path):
-    session = plain(tmp_path).snapshot(YES, NO, local=-90 * SECOND, seq=1).delta(-80 * SECOND, "yes", "0.4400", "5.00")
+    session = (
+        plain(tmp_path)
+        .snapshot(YES, NO, local=-90 * SECOND, seq=1)
+        .delta(-80 * SECOND, "yes", "0.4400", "5.00")
+    )
     [tape] = kalshi.read(session.write())
     assert tape.report.defects[0].startswith("1 reconnection")
     assert not any("gap" in defect for defect in tape.report.defects)
     assert rows(tape, d.LEVEL)[-1] == (-80 * SECOND, 0, 4_400, 125_000_000)
-    assert rows(tape, d.SNAPSHOT)[-1][0] == -80 * SECOND, "a snapshot takes the time of the change that follows"
+    assert rows(tape, d.SNAPSHOT)[-1][0] == -80 * SECOND, (
+        "a snapshot takes the time of the change that follows"
+    )
 
 
 def test_a_crossed_book_is_uncrossed_and_reported(tmp_path):
-    session = plain(tmp_path).delta(-99 * SECOND, "yes", "0.4500", "1.00").delta(-98 * SECOND, "yes", "0.4200", "1.00")
+    session = (
+        plain(tmp_path)
+        .delta(-99 * SECOND, "yes", "0.4500", "1.00")
+        .delta(-98 * SECOND, "yes", "0.4200", "1.00")
+    )
     [tape] = kalshi.read(session.write())
     assert "1 instant with a crossed book; the older level was removed" in tape.report.defects
     repair = [e for e in tape.events if e["bits"] & d.SYNTHETIC]
@@ -152,7 +164,10 @@ def test_trades_are_inferred_right_before_what_they_explain(tmp_path):
     [tape] = kalshi.read(session.write())
     events = tape.events
     trades = np.flatnonzero(events["kind"] == d.TRADE)
-    assert rows(tape, d.TRADE) == [(-98 * SECOND, d.BID, 4_500, 4_000_000), (-97 * SECOND, d.ASK, 4_400, 3_000_000)]
+    assert rows(tape, d.TRADE) == [
+        (-98 * SECOND, d.BID, 4_500, 4_000_000),
+        (-97 * SECOND, d.ASK, 4_400, 3_000_000),
+    ]
     assert (events["bits"][trades] == d.INFERRED).all()
     assert [rows(tape, d.LEVEL)[i] for i in (1, 2)] == [
         (-98 * SECOND, d.ASK, 4_500, 16_000_000),
@@ -177,8 +192,14 @@ def test_volume_that_counts_each_contract_once_is_noticed():
     ("payload", "sentence"),
     [
         ({"side": "maybe", "price_dollars": "0.44", "delta_fp": "1.00"}, "not a orderbook_delta record"),
-        ({"side": "yes", "price_dollars": "nan", "delta_fp": "1.00"}, "price 'nan' is not a plain decimal number"),
-        ({"side": "yes", "price_dollars": "0.44", "delta_fp": "NaN"}, "quantity 'NaN' is not a plain decimal number"),
+        (
+            {"side": "yes", "price_dollars": "nan", "delta_fp": "1.00"},
+            "price 'nan' is not a plain decimal number",
+        ),
+        (
+            {"side": "yes", "price_dollars": "0.44", "delta_fp": "NaN"},
+            "quantity 'NaN' is not a plain decimal number",
+        ),
         ({"side": "yes", "price_dollars": "1.0000", "delta_fp": "1"}, "outside the book"),
         ({"side": "yes", "price_dollars": 0.44, "delta_fp": "1"}, "not a orderbook_delta record"),
         ({"side": "yes", "delta_fp": "1"}, "not a orderbook_delta record"),
@@ -191,7 +212,9 @@ def test_a_broken_delta_names_file_and_row(tmp_path, payload, sentence):
 
 
 def test_a_negative_snapshot_size_is_refused(tmp_path):
-    session = Session(tmp_path).snapshot([["0.4400", "-1.00"]], [], local=0).delta(-SECOND, "yes", "0.4400", "1.00")
+    session = (
+        Session(tmp_path).snapshot([["0.4400", "-1.00"]], [], local=0).delta(-SECOND, "yes", "0.4400", "1.00")
+    )
     with pytest.raises(DataError, match=r"orderbook_snapshot.*row 1: quantity -1\.00 is negative"):
         kalshi.read(session.write())
 
@@ -256,7 +279,9 @@ def test_timestamps_are_exact(text, ns):
     assert Timestamps()(text) == ns
 
 
-@pytest.mark.parametrize("text", ["", "now", "2026-05-14T00:30:00", "2026-05-14T00:30:00.Z", "2026-05-14T00:30:00.1+2"])
+@pytest.mark.parametrize(
+    "text", ["", "now", "2026-05-14T00:30:00", "2026-05-14T00:30:00.Z", "2026-05-14T00:30:00.1+2"]
+)
 def test_other_timestamps_are_refused(text):
     with pytest.raises(DataError, match="is not ISO 8601 in UTC"):
         Timestamps()(text)

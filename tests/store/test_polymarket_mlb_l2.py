@@ -24,7 +24,9 @@ class Game:
         self.count = 0
 
     def row(self, kind, token, price, side, size, at, digest=None):
-        self.lines.append(f"mlb-a-b,{token},1,{kind},{price},{side},{size},{digest or f'h{self.count}'},{T0 + at}")
+        self.lines.append(
+            f"mlb-a-b,{token},1,{kind},{price},{side},{size},{digest or f'h{self.count}'},{T0 + at}"
+        )
         return self
 
     def book(self, token, bids, asks, at):
@@ -113,7 +115,10 @@ def test_a_snapshot_tells_the_trade_before_it(tmp_path, bids, asks, trades):
     assert tape.report.trades == tape.report.trades_inferred == len(trades)
     kinds = tape.events["kind"].tolist()
     assert kinds[5 : 5 + len(trades)] == [d.TRADE] * len(trades), "right before the snapshot"
-    assert (tape.report.snapshots_checked, tape.report.snapshots_equal) == (1, int(bool(trades) and "0.35" not in bids))
+    assert (tape.report.snapshots_checked, tape.report.snapshots_equal) == (
+        1,
+        int(bool(trades) and "0.35" not in bids),
+    )
 
 
 def test_what_changed_during_an_outage_is_no_trade(tmp_path):
@@ -157,7 +162,13 @@ def test_the_resolution_is_estimated_and_the_outcome_never(tmp_path):
     hour = 3_600_000 * MS
     open_game = start().change("yes", "0.41", "bid", "5", 10).read(tmp_path).meta
     assert open_game.expected_resolution_ns == (T0 + 10) * MS + hour
-    over = Game().book("yes", {"0.97": "1"}, {"0.99": "1"}, 0).change("yes", "0.96", "bid", "5", 10).read(tmp_path).meta
+    over = (
+        Game()
+        .book("yes", {"0.97": "1"}, {"0.99": "1"}, 0)
+        .change("yes", "0.96", "bid", "5", 10)
+        .read(tmp_path)
+        .meta
+    )
     assert over.expected_resolution_ns == (T0 + 10) * MS
     lost = Game().book("yes", {}, {"0.03": "1"}, 5).read(tmp_path).meta
     assert lost.expected_resolution_ns == (T0 + 5) * MS
@@ -200,7 +211,11 @@ def test_an_impossible_value_names_file_and_row(tmp_path, price, side, size, sen
 
 @pytest.mark.parametrize(
     ("column", "value", "sentence"),
-    [("event_type", "hello", "unknown event type"), ("timestamp", "17", "not a time in ms"), ("market_slug", "x", "two markets")],
+    [
+        ("event_type", "hello", "unknown event type"),
+        ("timestamp", "17", "not a time in ms"),
+        ("market_slug", "x", "two markets"),
+    ],
 )
 def test_other_impossible_cells(tmp_path, column, value, sentence):
     game = start().change("yes", "0.41", "bid", "5", 10)

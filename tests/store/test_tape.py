@@ -131,7 +131,9 @@ def test_a_write_that_stops_halfway_leaves_nothing_new(tmp_path, monkeypatch, st
         raise stop
 
     monkeypatch.setattr(tp.pq, "write_table", half_write)
-    with pytest.raises(KeyboardInterrupt if stop is KeyboardInterrupt else DataError, match=r"|a\.parquet: cannot write"):
+    with pytest.raises(
+        KeyboardInterrupt if stop is KeyboardInterrupt else DataError, match=r"|a\.parquet: cannot write"
+    ):
         tp.write_tape(target, events_of(ROWS[:-1]), META)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
@@ -174,7 +176,7 @@ def test_no_flipped_byte_escapes_as_another_error(path):
         try:
             found = tp.read_tape(path)
         except DataError as error:
-            assert str(path) in str(error)
+            assert str(path) in str(error)  # noqa: PT017 - some bytes of a file mean nothing
         else:
             assert len(found.events) == len(same.events)
 
@@ -182,7 +184,7 @@ def test_no_flipped_byte_escapes_as_another_error(path):
 def test_missing_folder_and_other_files(tmp_path, path):
     with pytest.raises(DataError, match=r"none\.parquet: no such file"):
         tp.read_tape(tmp_path / "none.parquet")
-    with pytest.raises(DataError, match="not a readable Parquet file|folder"):
+    with pytest.raises(DataError, match=r"not a readable Parquet file|folder"):
         tp.read_tape(tmp_path)
     path.write_text("hello")
     with pytest.raises(DataError, match=r"a\.parquet: not a readable Parquet file"):

@@ -3,69 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
 
 from pr3dict.kernels import dtypes as d
 
 NS_PER_HOUR = 3_600_000_000_000
+NS_PER_SECOND = 1_000_000_000
 MICRO = 1_000_000
-
-Sentence = Callable[[d.Array, d.Array], str]  # (QUOTE row, PARAMS row) -> the figure against the setting
 
 
 def money(micros: int, places: int = 2) -> str:
-    """Dollars for a sentence: 1_234_500_000 -> "$1,234.50"."""
+    """Dollars for a sentence: 1_234_500_000 is "$1,234.50"."""
     return f"${micros / MICRO:,.{places}f}"
 
 
-def _hours(ns: int) -> str:
-    return f"{ns / NS_PER_HOUR:.4g} h"
+def cents(micros: int) -> str:
+    """A price difference for a sentence: 12_500 is "$0.0125"."""
+    return money(micros, 4)
 
 
-def _liquidity(quote: d.Array, params: d.Array) -> str:
-    return (
-        f"{money(int(quote['liquidity_micros']))} rested within 10 cents of mid, "
-        f"min_liquidity is {money(int(params['min_liquidity_micros']))}"
-    )
+def span(ns: int) -> str:
+    """Time for a sentence in its natural unit: "36.5 h", "14.2 min", "8 s"."""
+    for unit, length_ns in (("h", NS_PER_HOUR), ("min", NS_PER_HOUR // 60)):
+        if abs(ns) >= length_ns:
+            return f"{ns / length_ns:.4g} {unit}"
+    return f"{ns / NS_PER_SECOND:.3g} s"
 
 
-def _too_close(quote: d.Array, params: d.Array) -> str:
-    return (
-        f"{_hours(int(quote['resolution_left_ns']))} were left, "
-        f"min_time_to_resolution is {_hours(int(params['min_time_to_resolution_ns']))}"
-    )
+class Filter(NamedTuple):
+    """A filter with a figure: which QUOTE field met which PARAMS field, and how to say it.
+
+    `sign` is +1 where the larger figure came closer to passing.
+    """
+
+    figure: str
+    setting: str
+    sign: int
+    words: str
+    show: Callable[[int], str]
 
 
-def _too_far(quote: d.Array, params: d.Array) -> str:
-    return (
-        f"{_hours(int(quote['resolution_left_ns']))} were left, "
-        f"max_time_to_resolution is {_hours(int(params['max_time_to_resolution_ns']))}"
-    )
-
-
-def _narrow(quote: d.Array, params: d.Array) -> str:
-    return (
-        f"best ask less best bid was {money(int(quote['existing_spread_micros']), 4)}, "
-        f"min_existing_spread is {money(int(params['min_existing_spread_micros']), 4)}"
-    )
-
-
-def _small(quote: d.Array, params: d.Array) -> str:
-    del quote
-    return (
-        f"what the limits left of quote_size {int(params['quote_size']) / MICRO:g} was below the venue's "
-        "smallest order"
-    )
-
-
-FIGURES: Mapping[int, Sentence] = {
-    d.R_LOW_LIQUIDITY: _liquidity,
-    d.R_TOO_CLOSE: _too_close,
-    d.R_TOO_FAR: _too_far,
-    d.R_NARROW_SPREAD: _narrow,
-    d.R_BID_BELOW_MIN: _small,
-    d.R_ASK_BELOW_MIN: _small,
+FILTERS: Mapping[int, Filter] = {
+    d.R_LOW_LIQUIDITY: Filter(
+        "liquidity_micros", "min_liquidity", 1, "up to {} rested within 10 cents of mid", money
+    ),
+    d.R_TOO_CLOSE: Filter(
+        "resolution_left_ns", "min_time_to_resolution", 1, "up to {} were left to resolution", span
+    ),
+    d.R_TOO_FAR: Filter(
+        "resolution_left_ns", "max_time_to_resolution", -1, "{} or more were left to resolution", span
+    ),
+    d.R_NARROW_SPREAD: Filter(
+        "existing_spread_micros", "min_existing_spread", 1, "best ask less best bid was up to {}", cents
+    ),
 }
 CAUSES: Mapping[int, str] = {
+    d.R_BID_BELOW_MIN: "what the limits left of the bid was below the venue's smallest order",
+    d.R_ASK_BELOW_MIN: "what the limits left of the ask was below the venue's smallest order",
     d.R_NO_BOOK: "the recording showed no bid and no ask",
     d.R_ONE_SIDED_BOOK: "the recording showed only one side of the book",
     d.R_CROSSED_BOOK: "the best bid was at or above the best ask",
@@ -81,24 +77,34 @@ CAUSES: Mapping[int, str] = {
 }
 
 
+FILTER_BITS = sum(1 << bit for bit in FILTERS)
+
+
 class Witness:
-    """Remembers, for each market, the last decision seen that carried each reason of `FIGURES`."""
+    """Remembers, for each market and filter, the figure seen that came closest to passing.
+
+    It looks at standing decisions now and then, not at each, so a figure in between may have come closer.
+    """
 
     def __init__(self, markets: int) -> None:
-        self._seen: list[dict[int, d.Array]] = [{} for _ in range(markets)]
+        self._seen: list[dict[int, int]] = [{} for _ in range(markets)]
 
     def look(self, quotes: d.Array) -> None:
         """Take note of the standing QUOTE rows, one a market."""
-        for seen, bits, quote in zip(self._seen, quotes["reasons"].tolist(), quotes, strict=True):
-            fresh = [bit for bit in FIGURES if bits >> bit & 1]
-            if fresh:
-                seen.update(dict.fromkeys(fresh, quote.copy()))
+        for m in np.flatnonzero(quotes["reasons"] & FILTER_BITS).tolist():
+            bits, seen = int(quotes["reasons"][m]), self._seen[m]
+            for bit, stop in FILTERS.items():
+                if bits >> bit & 1:
+                    figure = int(quotes[stop.figure][m])
+                    seen[bit] = stop.sign * max(stop.sign * figure, stop.sign * seen.get(bit, figure))
 
     def _cause(self, market: int, bit: int, params: d.Array) -> str:
         if bit in CAUSES:
-            return f": {CAUSES[bit]}"
-        quote = self._seen[market].get(bit)
-        return f": {FIGURES[bit](quote, params)}" if quote is not None else ""
+            return CAUSES[bit]
+        stop, figure = FILTERS[bit], self._seen[market].get(bit)
+        unit = stop.figure.rpartition("_")[2]
+        limit = f"{stop.setting} is {stop.show(int(params[f'{stop.setting}_{unit}']))}"
+        return limit if figure is None else f"{stop.words.format(stop.show(figure))}, {limit}"
 
     def sentences(self, market: int, stats: d.Array, params: d.Array) -> list[str]:
         """Why nothing was quoted, the most frequent reason first; empty when orders were placed."""
@@ -107,9 +113,9 @@ class Witness:
         decisions = int(stats["decisions"])
         if not decisions:
             return ["no decision was taken: the tape never showed this market's book"]
-        counts = [(int(stats["reason_counts"][bit]), bit) for bit in (*FIGURES, *CAUSES)]
+        counts = [(int(stats["reason_counts"][bit]), bit) for bit in (*FILTERS, *CAUSES)]
         told = [
-            f"{d.REASON_NAMES[bit]} in {count:,} of {decisions:,} decisions{self._cause(market, bit, params)}"
+            f"{d.REASON_NAMES[bit]} in {count:,} of {decisions:,} decisions: {self._cause(market, bit, params)}"
             for count, bit in sorted(counts, key=lambda pair: (-pair[0], pair[1]))
             if count
         ]

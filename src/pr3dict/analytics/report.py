@@ -71,7 +71,7 @@ class Figures:
             "max_inventory": contracts(self.max_inventory),
             "average_inventory": share(c["skew_sum"] / MICRO, c["observed_ns"]),
             "rebalancing_share": self.rebalancing_share,
-            "requotes_per_hour": per_hour(self.count("orders"), self.count("observed_ns")),
+            "requotes_per_hour": per_hour(self.count("orders"), self.count("quotable_ns")),
             "spread_per_contract": per_contract(
                 Fraction(self.pnl.gross_spread * MICRO, self.count("contracts_filled"))
                 if self.count("contracts_filled")

@@ -17,15 +17,15 @@ MAX_LATENCY_MS = 60_000
 
 def spec_of(
     *,
-    preset: str | None,
-    config: Path | None,
-    assignments: list[str] | None,
-    policy: str | None,
-    queue: str,
-    queue_power: float,
-    latency_ms: int,
-    cash: str,
-    direct_member: bool,
+    preset: str | None = None,
+    config: Path | None = None,
+    assignments: list[str] | None = None,
+    policy: str | None = None,
+    queue: str = "risk-averse",
+    queue_power: float = 3.0,
+    latency_ms: int = 50,
+    cash: str = "10000",
+    direct_member: bool = False,
 ) -> BacktestSpec:
     """The assumptions that a command line states, checked.
 

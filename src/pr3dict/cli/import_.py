@@ -68,9 +68,10 @@ def _print_report(name: str, written: Sequence[WrittenTape], out: Path) -> None:
     from rich.markup import escape
 
     from pr3dict.store.importers import defects_of
+    from pr3dict.store.importers.common import counted
 
     reports = [tape.report for tape in written]
-    title = f"{len(written)} tapes of {name} in {escape(str(out))}"
+    title = f"{counted(len(written), 'tape')} of {name} in {escape(str(out))}"
     table = output.table(title, "market", "rows", "equal", "trades", "explained", "settled", "defects")
     for r in reports:
         table.add_row(escape(r.market), *_cells(r))
@@ -79,13 +80,15 @@ def _print_report(name: str, written: Sequence[WrittenTape], out: Path) -> None:
     volume, explained = sum(r.volume or 0 for r in reports), sum(r.volume_explained or 0 for r in reports)
     output.console.print(
         f"{sum(r.events for r in reports):,} rows; replayed book equals {equal} of {checked} later snapshots "
-        f"({_percent(equal, checked)}); {sum(r.settled for r in reports)} tapes settled"
+        f"({_percent(equal, checked)}); {counted(sum(r.settled for r in reports), 'tape')} settled",
+        soft_wrap=True,
     )
     output.console.print(
         f"{sum(r.trades_inferred for r in reports):,} trades were inferred, none was recorded; they explain "
-        f"{_percent(explained, volume) if volume else 'an unknown share'} of the traded volume"
+        f"{_percent(explained, volume) if volume else 'an unknown share'} of the traded volume",
+        soft_wrap=True,
     )
     defects = defects_of(written)
-    output.console.print(f"{len(defects)} defects" if defects else "no defects")
+    output.console.print(counted(len(defects), "defect") if defects else "no defects")
     for defect in defects:
         output.console.print(f"  {escape(defect)}", soft_wrap=True)

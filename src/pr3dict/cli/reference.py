@@ -41,10 +41,14 @@ def _rows(command: Any) -> Iterator[str]:
     for parameter in command.params:
         if getattr(parameter, "hidden", False):
             continue
+        metavar = (parameter.metavar or "").removesuffix("...")
+        many = "..." if parameter.nargs == -1 or getattr(parameter, "multiple", False) else ""
         if parameter.param_type_name == "argument":
-            name = f"`{parameter.name.upper()}`" + ("..." if parameter.nargs == -1 else "")
+            name = f"`{metavar or parameter.name.upper()}{many}`"
         else:
-            name = ", ".join(f"`{word}`" for word in [*parameter.opts, *parameter.secondary_opts])
+            value = f" {metavar}{many}" if metavar else ""
+            words = [*parameter.opts, *parameter.secondary_opts]
+            name = ", ".join(f"`{word}{value}`" for word in words)
         yield f"| {name} | {_default(parameter)} | {_cell(parameter.help or '')} |"
 
 

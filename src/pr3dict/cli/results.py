@@ -15,10 +15,10 @@ from pr3dict.domain.units import format_contracts
 from pr3dict.runtime.backtest import BacktestResult
 
 CAUSES = {
-    "gross_spread": "spread captured against the mid",
-    "adverse_selection": "mid moved against us within a minute",
-    "inventory": "holding after that",
-    "resolution": "settlement against the last mid",
+    "gross_spread": "spread captured (against the mid)",
+    "adverse_selection": "adverse selection (mid's move in the first minute)",
+    "inventory": "inventory (mid's move after that)",
+    "resolution": "resolution (payout against the last mid)",
     "fees": "fees",
     "rebates": "rebates",
     "rewards": "rewards",
@@ -89,7 +89,7 @@ def activity(result: BacktestResult) -> Table:
 
 def markout_table(result: BacktestResult) -> Table:
     """What fills were worth at each horizon, cents a contract."""
-    view = table("Markouts, a contract", "after", "captured", "moved against us", "markout", "contracts")
+    view = table("Markouts, a contract", "after", "captured", "impact", "markout", "contracts")
     for found in result.report.total.markouts:
         against = None if found.impact is None else -found.impact
         view.add_row(
@@ -104,7 +104,7 @@ def markout_table(result: BacktestResult) -> Table:
 
 def market_table(result: BacktestResult) -> Table:
     """One row a market, narrow enough for a terminal of 80 columns; `--json` holds every figure."""
-    columns = ("market", "outcome", "fills", "contracts", "captured", "against us", "net")
+    columns = ("market", "outcome", "fills", "contracts", "captured", "adverse", "net")
     view = table("Markets", *columns, left=2)
     for meta, name, market in zip(result.tapes.metas, result.tapes.names, result.report.markets, strict=True):
         figures, pnl = market.figures, market.figures.pnl

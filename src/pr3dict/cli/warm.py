@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -54,10 +55,10 @@ def warm_command(
             }
         )
         return
-    for kernel in kernels:
-        if kernel.compiled:
-            console.print(f"  compiled {kernel.name}")
-    state = f"{compiled} compiled" if compiled else "all loaded from the cache"
+    modules = Counter(kernel.name.partition(".")[0] for kernel in kernels if kernel.compiled)
+    for module, functions in sorted(modules.items()):
+        console.print(f"  {module}: {functions} compiled")
+    state = f"{compiled} versions compiled" if compiled else "all from the cache"
     console.print(f"{len(kernels)} kernels ready in {elapsed_s:.1f} s, {state}")
     console.print(f"cache: {cache_dir()}", soft_wrap=True)
     if removed:

@@ -15,6 +15,7 @@ from pr3dict.kernels.estimators import (
     measure_liquidity,
     observe_book,
     observe_own_fill,
+    observe_touch,
     observe_trade,
     sample_volatility,
     volume_spike,
@@ -72,6 +73,7 @@ def _see_rare_event(w: World, event: d.Array, now_ns: int) -> None:
         market.refresh = 1
     elif kind == d.TICK:
         bk.change_grid(w.books[m], w.depth[m], w.grids, event.aux)
+        w.books[m].event_ns = now_ns
         market.refresh = 1
     elif kind == d.CLOSE_TIME:
         if market.resolution_ns == market.close_ns:
@@ -124,6 +126,7 @@ def see_report(w: World, message: d.Array, now_ns: int) -> None:
         market.resync = 1
     else:
         order.state = d.LIVE
+        order.qty = order.remaining  # a refused reduction may be asked for again
         _after_refusal(market, message.why, now_ns)
     refresh_exposure(w, m)
     mark_changed(w, m)
@@ -173,10 +176,14 @@ def _look(w: World, m: int, now_ns: int) -> None:
     """Bring the touch, fair value and estimators of a market up to `now_ns`."""
     market = w.markets[m]
     params = w.params[m]
-    observe_book(market, w.books[m], w.depth[m], w.grids, w.orders[m], now_ns)
-    update_fair(market, params, now_ns)
+    # Grid times and markouts that fell due belong to the value that stood until now.
     sample_volatility(market, params, now_ns)
     mature_markouts(market, params, now_ns)
+    if market.book_includes_own:
+        observe_book(market, w.books[m], w.depth[m], w.grids, w.orders[m], now_ns)
+    else:
+        observe_touch(market, w.books[m], w.depth[m], w.grids, now_ns)
+    update_fair(market, params, now_ns)
     if market.fair_micros >= 0:
         value = value_micros(market, int(market.fair_micros))
         w.account[0].value_micros += value - market.value_micros

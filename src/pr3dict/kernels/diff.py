@@ -212,7 +212,9 @@ def _keep_or_cancel(w: World, now_ns: int, m: int, side: int, wanted: d.Array, k
             wanted[level] -= order.remaining
             kept[level] += order.remaining
         elif order.state == d.LIVE and w.markets[m].reduce_in_place == 1:
-            request(w, now_ns, d.REDUCE, m, slot, wanted[level])
+            if order.qty > wanted[level]:  # not asked for yet
+                order.qty = wanted[level]
+                request(w, now_ns, d.REDUCE, m, slot, wanted[level])
             kept[level] += wanted[level]
             wanted[level] = 0
         else:

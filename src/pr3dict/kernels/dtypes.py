@@ -249,7 +249,7 @@ MARKET = _row(
         ("min_size", "i8"),  # smallest order, micro-contracts
         ("lot", "i8"),  # orders are multiples of this, micro-contracts
         ("stated_liquidity_micros", "i8"),  # the venue's own figure; -1: none, measure the book
-        # The book as we see it, own quotes taken out (kernels/estimators.refresh).
+        # The book as we see it, own quotes taken out (kernels/estimators.observe_book).
         ("bid_price", "i4"),
         ("ask_price", "i4"),
         ("bid_size", "i8"),
@@ -424,7 +424,7 @@ ORDER = _row(
         ("sent_ns", "i8"),
         ("expiry_ns", "i8"),  # 0: none
         ("remaining", "i8"),
-        ("qty", "i8"),
+        ("qty", "i8"),  # size last asked of the exchange
         ("price", "i4"),
         ("side", "i1"),
         ("state", "i1"),

@@ -76,12 +76,23 @@ def note_mark(w: World, m: int) -> int:
 
 
 @njit
-def _side_need_micros(w: World, m: int, side: int, closing: int) -> int:
-    """Cash that the resting orders of one side lock, `closing` contracts of them being free."""
+def _side_need_micros(w: World, m: int, side: int, extra_price: int, extra_size: int) -> int:
+    """Cash that the resting orders of one side lock, with `extra_size` more at `extra_price` (YES terms).
+
+    Where the venue nets, contracts that close a held pair are free: they are counted at the cheapest price.
+    """
+    held = w.holdings[m]
+    closing = 0
+    if w.markets[m].nets_positions == 1:
+        closing = int(held.no_contracts) if side == BID else int(held.yes_contracts)
     need = 0
     cheapest = PRICE_SCALE
     size = 0
-    for k in range(w.holdings[m].live_orders):
+    if extra_size > 0:
+        cheapest = extra_price if side == BID else PRICE_SCALE - extra_price
+        need = -yes_cash_micros(BID, cheapest, extra_size)
+        size = extra_size
+    for k in range(held.live_orders):
         order = w.exchange_orders[m, w.active[m, k]]
         if order.side == side and order.leg == d.BUY_LEG:
             price = int(order.price) if side == BID else PRICE_SCALE - int(order.price)
@@ -95,9 +106,8 @@ def _side_need_micros(w: World, m: int, side: int, closing: int) -> int:
 def update_reserved(w: World, m: int) -> None:
     """Recompute the cash that resting orders lock in market `m`."""
     held = w.holdings[m]
-    nets = w.markets[m].nets_positions == 1
-    bids = _side_need_micros(w, m, BID, int(held.no_contracts) if nets else 0)
-    asks = _side_need_micros(w, m, ASK, int(held.yes_contracts) if nets else 0)
+    bids = _side_need_micros(w, m, BID, 0, 0)
+    asks = _side_need_micros(w, m, ASK, 0, 0)
     account = w.account[0]
     account.reserved_micros += bids + asks - held.reserved_micros
     held.reserved_micros = bids + asks
@@ -152,8 +162,11 @@ def close_all_orders(w: World, now_ns: int, m: int, why: int) -> None:
 
 
 @njit
-def _fill(w: World, now_ns: int, m: int, slot: int, price: int, size: int, maker: bool) -> None:
-    """Trade `size` of the order in `slot` at `price`: position, cash, fee, record, report."""
+def _fill(w: World, now_ns: int, m: int, slot: int, price: int, size: int, maker: bool, mid: int) -> None:
+    """Trade `size` of the order in `slot` at `price`: position, cash, fee, record, report.
+
+    `mid` is the exchange's mid in micros just before what caused the fill; -1: none.
+    """
     integrate(w, m, now_ns)
     clock = w.clock[0]
     account = w.account[0]
@@ -185,7 +198,7 @@ def _fill(w: World, now_ns: int, m: int, slot: int, price: int, size: int, maker
     fill.fee_micros = fee
     fill.rebate_micros = rebate
     fill.maker = maker
-    fill.mid_micros = bk.mid_micros(w.exchange_books[m], w.grids)
+    fill.mid_micros = mid
     for h in range(len(d.MARKOUT_HORIZONS_NS)):
         fill.after_micros[h] = -1
     fill.fair_micros = w.quotes[m].fair_micros
@@ -205,10 +218,10 @@ def _fill(w: World, now_ns: int, m: int, slot: int, price: int, size: int, maker
 
 
 @njit
-def _fill_resting(w: World, now_ns: int, m: int, slot: int, size: int) -> None:
+def _fill_resting(w: World, now_ns: int, m: int, slot: int, size: int, mid: int) -> None:
     """A maker fill of an order on the book."""
     order = w.exchange_orders[m, slot]
-    _fill(w, now_ns, m, slot, order.price, size, True)
+    _fill(w, now_ns, m, slot, order.price, size, True, mid)
     if order.remaining == 0:
         integrate(w, m, now_ns)
         _deactivate(w, m, slot)
@@ -259,6 +272,7 @@ def tape_level(w: World, now_ns: int, m: int, side: int, level: int, size: int) 
     if at_touch and (size == 0 or depth[side, level] == 0):
         note_mark(w, m)  # the touch is about to move
         integrate(w, m, now_ns)
+    mid = bk.mid_micros(book, w.grids) if held.live_orders > 0 else -1
     old = bk.set_level(book, depth, w.grids.level_count[book.grid], side, level, size)
     if held.taken and w.consumed[m, side, level] > size:
         w.consumed[m, side, level] = size
@@ -270,11 +284,13 @@ def tape_level(w: World, now_ns: int, m: int, side: int, level: int, size: int) 
         if order.level == level and order.side == side:
             queue_after_change(order, old, size, rules.queue, rules.queue_power)
     if size > old:
-        _arrival_meets_ours(w, now_ns, m, side, level, size - old)
+        _arrival_meets_ours(w, now_ns, m, side, level, size - old, mid)
 
 
 @njit
-def _arrival_meets_ours(w: World, now_ns: int, m: int, side: int, level: int, size: int) -> None:
+def _arrival_meets_ours(
+    w: World, now_ns: int, m: int, side: int, level: int, size: int, mid: int
+) -> None:
     """New size of the tape at a price that crosses our orders would have taken them first."""
     price = int(w.grids.price_of_level[w.exchange_books[m].grid, level])
     while size > 0:
@@ -282,7 +298,9 @@ def _arrival_meets_ours(w: World, now_ns: int, m: int, side: int, level: int, si
         if slot < 0:
             return
         taken = min(size, int(w.exchange_orders[m, slot].remaining))
-        _fill_resting(w, now_ns, m, slot, taken)
+        _fill_resting(w, now_ns, m, slot, taken, mid)
+        w.consumed[m, side, level] += taken
+        w.holdings[m].taken = 1
         size -= taken
 
 
@@ -294,6 +312,7 @@ def tape_trade(w: World, now_ns: int, m: int, taker: int, price: int, size: int)
     if w.holdings[m].live_orders == 0:
         return
     left = size
+    mid = bk.mid_micros(w.exchange_books[m], w.grids)
     last_price = -1
     last_seq = 0
     while True:
@@ -308,7 +327,7 @@ def tape_trade(w: World, now_ns: int, m: int, taker: int, price: int, size: int)
             reached = queue_after_trade(order, left, size)
         taken = min(reached, int(order.remaining))
         if taken > 0:
-            _fill_resting(w, now_ns, m, slot, taken)
+            _fill_resting(w, now_ns, m, slot, taken, mid)
             left -= taken
 
 
@@ -329,6 +348,8 @@ def tape_status(w: World, now_ns: int, m: int, status: int) -> None:
 @njit
 def tape_tick(w: World, now_ns: int, m: int, grid: int) -> None:
     """The price grid changes: levels move, own orders off the new grid are cancelled."""
+    note_mark(w, m)
+    integrate(w, m, now_ns)
     book = w.exchange_books[m]
     if w.holdings[m].taken:
         bk.move_levels(w.consumed[m], w.grids, book.grid, grid)
@@ -391,6 +412,7 @@ def _take(w: World, now_ns: int, m: int, slot: int) -> None:
     """Trade an arriving order against the displayed book, best price first, up to its limit."""
     order = w.exchange_orders[m, slot]
     book = w.exchange_books[m]
+    mid = bk.mid_micros(book, w.grids)
     count = int(w.grids.level_count[book.grid])
     level = int(book.ask_level) if order.side == BID else int(book.bid_level)
     step = 1 if order.side == BID else -1
@@ -402,7 +424,7 @@ def _take(w: World, now_ns: int, m: int, slot: int) -> None:
         if size > 0:
             w.consumed[m, 1 - order.side, level] += size
             w.holdings[m].taken = 1
-            _fill(w, now_ns, m, slot, price, size, False)
+            _fill(w, now_ns, m, slot, price, size, False, mid)
         level += step
 
 
@@ -430,19 +452,12 @@ def _own_cross(w: World, m: int, side: int, price: int) -> bool:
 
 @njit
 def _cash_need(w: World, m: int, message: d.Array) -> int:
-    """Cash that the new order locks beyond what is free to close."""
+    """Cash that the new order locks on top of what its side locks already."""
     if message.leg == d.SELL_LEG:
         return 0
-    held = w.holdings[m]
-    free = 0
-    if w.markets[m].nets_positions == 1:
-        free = int(held.no_contracts) if message.side == BID else int(held.yes_contracts)
-        for k in range(held.live_orders):
-            order = w.exchange_orders[m, w.active[m, k]]
-            if order.side == message.side:
-                free -= int(order.remaining)
-    price = int(message.price) if message.side == BID else PRICE_SCALE - int(message.price)
-    return -yes_cash_micros(BID, price, max(0, int(message.qty) - max(0, free)))
+    side = int(message.side)
+    with_it = _side_need_micros(w, m, side, int(message.price), int(message.qty))
+    return with_it - _side_need_micros(w, m, side, 0, 0)
 
 
 @njit
@@ -467,6 +482,8 @@ def _refusal(w: World, now_ns: int, message: d.Array) -> int:
         return d.WHY_NOT_ACTIVE
     if not _rate_allows(w, now_ns):
         return d.WHY_RATE_LIMIT
+    if message.expiry_ns > 0 and message.expiry_ns <= now_ns:
+        return d.WHY_EXPIRED
     price = int(message.price)
     if price <= 0 or price >= PRICE_SCALE or w.grids.level_of_price[book.grid, price] < 0:
         return d.WHY_OFF_GRID
@@ -476,7 +493,8 @@ def _refusal(w: World, now_ns: int, message: d.Array) -> int:
         return d.WHY_SELF_TRADE
     if message.leg == d.SELL_LEG and message.qty > _unsold(w, m, message.side):
         return d.WHY_NOT_HELD
-    if _cash_need(w, m, message) > w.account[0].cash_micros - w.account[0].reserved_micros:
+    need = _cash_need(w, m, message)
+    if need > 0 and need > w.account[0].cash_micros - w.account[0].reserved_micros:
         return d.WHY_NO_CASH
     if post_only and _crossed_size(w, m, message.side, message.price) > 0:
         return d.WHY_POST_ONLY_CROSS
@@ -542,7 +560,9 @@ def _arrive_change(w: World, now_ns: int, message: d.Array) -> None:
     elif message.kind == d.CANCEL or message.qty <= 0:
         close_order(w, now_ns, m, slot, d.WHY_NONE)
     else:
-        order.remaining = min(order.remaining, message.qty)
+        smaller = min(order.remaining, message.qty)
+        order.qty -= order.remaining - smaller  # so that `remaining == qty` still means "never filled"
+        order.remaining = smaller
         report(w, now_ns, d.REDUCED, m, slot, message.id, order.remaining, d.WHY_NONE)
         update_reserved(w, m)
 

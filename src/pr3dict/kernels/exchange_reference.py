@@ -321,7 +321,7 @@ class Exchange:
         self.status(now_ns, m, d.SETTLED)
         market.stats.settled = 2 if refund else 1
         market.stats.mark_before_settle_micros = market.stats.mark_micros
-        paid = market.yes * value_micros // CONTRACT + market.no * (1_000_000 - value_micros) // CONTRACT
+        paid = (market.yes * value_micros + market.no * (1_000_000 - value_micros)) // CONTRACT
         if refund:
             paid = market.cost_micros
         self.cash_micros += paid

@@ -8,7 +8,7 @@ shares x rate x p (1 - p) rounded to $0.00001, makers free, and a share of the f
 
 from __future__ import annotations
 
-from pr3dict.domain.units import PRICE_SCALE, QTY_SCALE
+from pr3dict.domain.units import PPM_SCALE, PRICE_SCALE, QTY_SCALE
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.jit import njit
 
@@ -18,8 +18,8 @@ _POLYMARKET_UNIT_MICROS = 10
 
 
 @njit
-def _curve_fee(rate_ppm: int, price: int, size: int) -> tuple[int, bool]:
-    """(whole micros, whether a part of a micro is left) of rate x contracts x P x (1 - P).
+def _curve_fee(rate_ppm: int, price: int, size: int) -> tuple[int, int]:
+    """(whole micros, what is left in 1e-14 micro) of rate x contracts x P x (1 - P).
 
     Stays inside 64 bits up to 5 million contracts.
     """
@@ -29,14 +29,14 @@ def _curve_fee(rate_ppm: int, price: int, size: int) -> tuple[int, bool]:
     high = per_contract * whole
     micros = high // _E8
     rest = (high - micros * _E8) * QTY_SCALE + per_contract * part
-    return micros + rest // _E14, rest % _E14 != 0
+    return micros + rest // _E14, rest % _E14
 
 
 @njit
 def fee_ceil_micros(rate_ppm: int, price: int, size: int) -> int:
     """The fee curve rounded up to a micro."""
     micros, more = _curve_fee(rate_ppm, price, size)
-    return micros + 1 if more else micros
+    return micros + 1 if more > 0 else micros
 
 
 @njit
@@ -85,7 +85,12 @@ def fill_fee_micros(
 
 @njit
 def fill_rebate_micros(fee: d.Array, maker: bool, price: int, size: int) -> int:
-    """Expected rebate of a maker fill: its share of the fee that its taker paid."""
-    if not maker or fee.rebate_ppm == 0:
+    """Expected rebate of a maker fill: its share of its taker's exact fee, rounded down once."""
+    share = int(fee.rebate_ppm)
+    if not maker or share == 0:
         return 0
-    return fee_floor_micros(fee.taker_ppm, price, size) * fee.rebate_ppm // 1_000_000
+    whole, left = _curve_fee(fee.taker_ppm, price, size)
+    # share x left is past 64 bits: millions first; a floor of a floor is the floor.
+    millions = left // PPM_SCALE
+    left_micros = (share * millions + share * (left - millions * PPM_SCALE) // PPM_SCALE) // _E8
+    return (whole * share + left_micros) // PPM_SCALE

@@ -361,7 +361,8 @@ def generate(out: d.Array, params: d.Array, seed: int, prices: Prices) -> int:
     written; call again with that length and the same seed.
     """
     p = params[0]
-    s = np.zeros(1, _STATE)[0]
+    state = np.zeros(1, _STATE)
+    s = state[0]
     words = np.zeros(4, np.int64)
     seed_words(words, seed)
     owned = np.zeros((p.makers + 1, 2, len(prices)), np.int64)
@@ -382,4 +383,4 @@ def generate(out: d.Array, params: d.Array, seed: int, prices: Prices) -> int:
     _write(out, s, d.STATUS, 0, 0, 0, d.CLOSED, 0)
     s.now_ns = close_ns + p.settle_delay_ns
     _write(out, s, d.SETTLE, 0, 0, s.outcome * CONTRACT, 0, 0)
-    return s.count
+    return state[0].count  # a row keeps nothing alive: the array must be used last

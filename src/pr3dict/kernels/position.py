@@ -28,15 +28,16 @@ def apply_fill(row: d.Array, nets: bool, side: int, leg: int, cash_micros: int, 
     """Book a fill whose cash in YES terms is `cash_micros`; returns the change of cash.
 
     Buying NO at q is selling YES at 1 - q plus one dollar a contract of collateral, which comes back when
-    a pair is netted, sold or settled. On a venue that nets, a pair becomes cash at once.
+    a pair is netted, sold or settled. On a venue that nets, a pair becomes cash at once. What a sell order
+    finds no longer held (its pair was merged) buys the other contract: a split pair, half of it sold.
     """
     if side == BID:
-        closed = min(int(row.no_contracts), size) if nets else (size if leg == d.SELL_LEG else 0)
+        closed = min(int(row.no_contracts), size) if nets or leg == d.SELL_LEG else 0
         row.no_contracts -= closed
         row.yes_contracts += size - closed
         change = cash_micros + closed
     else:
-        closed = min(int(row.yes_contracts), size) if nets else (size if leg == d.SELL_LEG else 0)
+        closed = min(int(row.yes_contracts), size) if nets or leg == d.SELL_LEG else 0
         row.yes_contracts -= closed
         row.no_contracts += size - closed
         change = cash_micros - (size - closed)

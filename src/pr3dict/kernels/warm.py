@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import pr3dict.kernels
 from pr3dict.domain.units import PRICE_SCALE
 from pr3dict.kernels import dtypes as d
-from pr3dict.kernels import estimators, recordings, snapshots, tapecheck, worstcase
+from pr3dict.kernels import estimators, queue, recordings, snapshots, tapecheck, worstcase
 from pr3dict.kernels.flow import CONTRACT, DRAWN, FLOW, generate
 from pr3dict.kernels.replay import run
 from pr3dict.kernels.world import World, make_grids, new_market, new_world
@@ -127,7 +127,7 @@ class Compiled(NamedTuple):
     loaded: int
 
 
-def _row(dtype: np.dtype[np.record], values: dict[str, int] | dict[str, float]) -> d.Array:
+def _row(dtype: np.dtype[Any], values: dict[str, int] | dict[str, float]) -> d.Array:
     rows = np.zeros(1, dtype)
     for field, value in values.items():
         rows[field] = value
@@ -204,6 +204,7 @@ def _look(world: World) -> None:
     worstcase.event_worst_loss(losses, losses, exhaustive=True)
     worstcase.portfolio_heat_micros(losses, losses, losses)
     estimators.ofi(1, 1, 2, 1, 1, 1, 2, 1)
+    queue.fill_probability(1.0, 1.0, 1.0, 1.0)
 
 
 def warm() -> list[Compiled]:

@@ -44,7 +44,7 @@ class Regime(msgspec.Struct, frozen=True, kw_only=True):
     outcome: int = DRAWN  # 0 or 1 makes the price trend there
     volatility: float = 0.08  # of the true log-odds, per square-root hour
     resolve: float = 0.6  # how hard information presses near the close
-    resolve_floor_hours: float = 0.1
+    resolve_floor_hours: float = 0.001
     news_rate: float = 0.05
     news_size: float = 0.3  # log-odds
     makers: int = 4
@@ -96,7 +96,7 @@ REGIMES: Final = tuple(
         ),
         Regime(
             name="short_dated", about="a 15-minute market on a fine grid at the tails", grid="tapered_deci_cent",
-            hours=15 * MINUTE_H, volatility=0.6, resolve=1.0, resolve_floor_hours=MINUTE_H / 4,
+            hours=15 * MINUTE_H, volatility=0.6, resolve=1.0, resolve_floor_hours=MINUTE_H / 60,
             half_spread_cents=0.6, makers=6, levels=10, maker_contracts=120.0, refresh_rate=9_000.0,
             view_noise=0.01, noise_rate=6_000.0, noise_contracts=30.0, informed_rate=3_000.0, depth_rate=18_000.0,
             clustering_minutes=0.1,

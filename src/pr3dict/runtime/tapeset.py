@@ -82,14 +82,19 @@ def load(paths: Iterable[str | Path], *, latency_ns: int, on_progress: Progress 
 def merge(tapes: Sequence[Tape], *, latency_ns: int) -> TapeSet:
     """Tapes on one clock, stable at equal times; snapshots become level changes.
 
-    Recorders' clocks can't be trusted, so what we see comes `latency_ns` after exchange time, in order.
+    Recorders' clocks can't be trusted, so what we see comes `latency_ns` after exchange time, in order. A
+    tape without settlement gets one row more, which closes its market where the recording stops.
+
+    Raises:
+        DataError: a tape holds nothing to replay.
     """
     grids = _all_grids([tape.meta for tape in tapes])
     parts = []
     for row, (events, meta) in enumerate(tapes):
-        part = flatten_snapshots(events)
-        if not len(part):
-            raise DataError("the tape holds no book and no trade", key=meta.ticker)
+        flat = flatten_snapshots(events)
+        if not len(flat):
+            raise DataError("the tape holds no book and no trade to replay", key=meta.ticker)
+        part = _ended(flat)
         part["market"] = row
         _number_grids(part, [grids[grid] for grid in meta.grids])
         parts.append(part)
@@ -105,6 +110,15 @@ def merge(tapes: Sequence[Tape], *, latency_ns: int) -> TapeSet:
         first_ns=tuple(int(part["exch_ns"][0]) for part in parts),
         last_ns=tuple(int(part["exch_ns"][-1]) for part in parts),
     )
+
+
+def _ended(events: d.Array) -> d.Array:
+    """A tape that closes its market when it stops: nobody may quote a book that is no longer observed."""
+    if events[-1]["kind"] == d.SETTLE:
+        return events
+    end = np.zeros(1, d.EVENT)
+    end["exch_ns"], end["kind"], end["aux"] = events[-1]["exch_ns"], d.STATUS, d.CLOSED
+    return np.concatenate((events, end))
 
 
 def _all_grids(metas: Sequence[TapeMeta]) -> dict[PriceGrid, int]:

@@ -271,5 +271,5 @@ def _decode_meta(metadata: dict[bytes, bytes] | None, path: str | Path) -> TapeM
     return meta
 
 
-class _Version(msgspec.Struct):
+class _Version(msgspec.Struct, frozen=True):
     schema_version: int

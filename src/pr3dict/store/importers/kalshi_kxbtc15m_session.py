@@ -20,25 +20,25 @@ from pr3dict.store.importers.common import EventRow, Remembered, Timestamps, eve
 IntArray = npt.NDArray[np.int64]
 
 
-class _BookPayload(msgspec.Struct):
+class _BookPayload(msgspec.Struct, frozen=True):
     yes_dollars_fp: list[tuple[str, str]] = []
     no_dollars_fp: list[tuple[str, str]] = []
 
 
-class _SnapshotLine(msgspec.Struct):
+class _SnapshotLine(msgspec.Struct, frozen=True):
     market_ticker: str
     local_recv_ns: int
     sequence_number: int
     payload_json: _BookPayload
 
 
-class _DeltaPayload(msgspec.Struct):
+class _DeltaPayload(msgspec.Struct, frozen=True):
     side: Literal["yes", "no"]
     price_dollars: str
     delta_fp: str
 
 
-class _DeltaLine(msgspec.Struct):
+class _DeltaLine(msgspec.Struct, frozen=True):
     market_ticker: str
     exchange_ts: str
     local_recv_ns: int
@@ -46,26 +46,26 @@ class _DeltaLine(msgspec.Struct):
     payload_json: _DeltaPayload
 
 
-class _TickerPayload(msgspec.Struct):
+class _TickerPayload(msgspec.Struct, frozen=True):
     volume_fp: str
     price_dollars: str
     last_trade_size_fp: str
 
 
-class _TickerLine(msgspec.Struct):
+class _TickerLine(msgspec.Struct, frozen=True):
     market_ticker: str
     exchange_ts: str
     payload_json: _TickerPayload
 
 
-class WatchPayload(msgspec.Struct):
+class WatchPayload(msgspec.Struct, frozen=True):
     """What the recorder noted of a market when it began to watch it."""
 
     close_time: str
     strike: float | int | None = None
 
 
-class _WatchLine(msgspec.Struct):
+class _WatchLine(msgspec.Struct, frozen=True):
     market_ticker: str
     payload_json: WatchPayload
 

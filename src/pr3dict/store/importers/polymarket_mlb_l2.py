@@ -116,7 +116,7 @@ class _Row(NamedTuple):
 def _read_rows(path: Path, malformed: list[int]) -> Iterator[_Row]:
     """The rows of a file; numbers of rows with another number of columns go to `malformed`."""
     price_of, size_of = Remembered(parse_price), Remembered(parse_quantity)
-    row = 1
+    row = 0
     try:
         lines = csv.reader(io.StringIO(read_gzip(path).decode()), strict=True)
         header = next(lines, [])
@@ -139,7 +139,7 @@ def _read_rows(path: Path, malformed: list[int]) -> Iterator[_Row]:
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"not a CSV text ({error})", file=path, row=row + 1) from error
     except DataError as error:
-        raise error.at(file=path, row=row) from None
+        raise error.at(file=path, row=row or None) from None
 
 
 def _is_book(kind: str) -> bool:
