@@ -32,8 +32,9 @@ format: setup ## apply the formatter and the fixes that are safe
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-docs: setup ## write docs/reference/cli.md again from the commands
+docs: setup ## write the generated pages of docs/reference again
 	@$(BIN)/python -m pr3dict.cli.reference > docs/reference/cli.md
+	@$(BIN)/python -m pr3dict.strategies.reference > docs/reference/config.md
 
 bench: setup ## run every benchmark; each ends in one JSON line
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

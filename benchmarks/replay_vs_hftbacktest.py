@@ -1,4 +1,4 @@
-"""Replay speed and fills beside hftbacktest: the same stream, strategy, latencies and queue model in one process.
+"""Replay speed and fills beside hftbacktest: the same stream, strategy, latencies and queue models.
 
 Both replay one generated market: several million level changes and trades. The strategy wakes on a fixed
 clock and quotes the mid -+ a half spread, rounded outward, one post-only order of fixed size a side inside
@@ -17,7 +17,8 @@ import argparse
 import gc
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import hftbacktest as hbt
@@ -43,7 +44,10 @@ INTERVAL_NS = 100_000_000
 HALF_SPREAD = 0.015
 ORDER_CONTRACTS = 10.5
 CAP_CONTRACTS = 525.0
-EVENTS_PER_HOUR = 270_000  # about what a busy recorded market does: 75 a second
+BUSY_EVENTS_PER_S = 61.0  # what the rates below make; busy recorded markets have 10 to 100
+
+
+BOOKS = ("roi_vector", "hash_map")
 
 
 class Outcome(NamedTuple):
@@ -55,24 +59,46 @@ class Outcome(NamedTuple):
     traded: float
 
 
-def make_stream(count: int, seed: int) -> d.Array:
-    """About `count` EVENT rows of one busy market that does not end."""
+def make_stream(count: int, seed: int, events_per_s: float) -> d.Array:
+    """About `count` EVENT rows of one market that does not end."""
     p = np.zeros(1, FLOW)
-    hours = count / EVENTS_PER_HOUR
+    hours = count / events_per_s / 3_600
+    pace = events_per_s / BUSY_EVENTS_PER_S
     fields: dict[str, float] = {
-        "open_ns": START_NS, "duration_ns": int(hours * HOUR_NS), "feed_latency_ns": FEED_NS,
-        "p0": 0.5, "outcome": DRAWN, "volatility": 0.25, "resolve_floor_ns": HOUR_NS,
-        "news_rate": 0.5, "news_size": 0.15,
-        "makers": 6, "levels": 8, "level_step": TICK, "half_spread": 60, "maker_size": 120 * CONTRACT,
-        "refresh_rate": 6_000.0, "view_weight": 0.6, "view_noise": 0.015,
-        "noise_rate": 12_000.0, "noise_size": 25 * CONTRACT, "noise_size_sigma": 1.2, "noise_buy": 0.5,
-        "max_sweep": 400, "informed_rate": 4_000.0, "informed_size": 80 * CONTRACT, "informed_edge": 60,
-        "depth_rate": 120_000.0, "depth_size": 60 * CONTRACT, "depth_limit": 4_000 * CONTRACT,
-        "clustering": 0.5, "clustering_decay": 7_200.0,
+        "open_ns": START_NS,
+        "duration_ns": int(hours * HOUR_NS),
+        "feed_latency_ns": FEED_NS,
+        "p0": 0.5,
+        "outcome": DRAWN,
+        "volatility": 0.8 / hours**0.5,
+        "resolve_floor_ns": HOUR_NS,
+        "news_rate": 6.0 / hours,
+        "news_size": 0.15,
+        "makers": 6,
+        "levels": 8,
+        "level_step": TICK,
+        "half_spread": 60,
+        "maker_size": 120 * CONTRACT,
+        "refresh_rate": 6_000.0 * pace,
+        "view_weight": 0.6,
+        "view_noise": 0.015,
+        "noise_rate": 12_000.0 * pace,
+        "noise_size": 25 * CONTRACT,
+        "noise_size_sigma": 1.2,
+        "noise_buy": 0.5,
+        "max_sweep": 400,
+        "informed_rate": 4_000.0 * pace,
+        "informed_size": 80 * CONTRACT,
+        "informed_edge": 60,
+        "depth_rate": 120_000.0 * pace,
+        "depth_size": 60 * CONTRACT,
+        "depth_limit": 4_000 * CONTRACT,
+        "clustering": 0.5,
+        "clustering_decay": 7_200.0 * pace,
     }
     for name, value in fields.items():
         p[0][name] = value
-    out = np.zeros(1, d.EVENT)
+    out: d.Array = np.zeros(0, d.EVENT)
     out = np.zeros(generate(out, p, seed, PRICES), d.EVENT)
     generate(out, p, seed, PRICES)
     return out[: len(out) - 2]  # neither closes nor settles
@@ -122,7 +148,7 @@ def hft_strategy(h: Any, interval_ns: int, half: float, size: float, cap: float)
             sign = 1.0 if order.side == hbt.BUY else -1.0
             position += sign * done
             traded += done
-            if status == FILLED or status == CANCELED or status == EXPIRED:
+            if status in (FILLED, CANCELED, EXPIRED):
                 gone = True
                 settled_position += sign * done
                 settled_traded += done
@@ -169,7 +195,7 @@ QUEUES: dict[str, tuple[int, float, Callable[[Any], Any]]] = {
 }
 
 
-def run_hftbacktest(data: npt.NDArray[Any], queue: str, roi_vector: bool) -> Outcome:
+def run_hftbacktest(data: npt.NDArray[Any], queue: str, book: str) -> Outcome:
     """One run of hftbacktest over `data`."""
     asset = (
         hbt.BacktestAsset()
@@ -183,7 +209,7 @@ def run_hftbacktest(data: npt.NDArray[Any], queue: str, roi_vector: bool) -> Out
         .last_trades_capacity(0)
     )
     asset = QUEUES[queue][2](asset)
-    if roi_vector:
+    if book == "roi_vector":
         backtest = hbt.ROIVectorMarketDepthBacktest([asset.roi_lb(0.0).roi_ub(1.0)])
     else:
         backtest = hbt.HashMapMarketDepthBacktest([asset])
@@ -249,7 +275,9 @@ def run_ours(events: d.Array, queue: str) -> Outcome:
     done = replay.run(world, events, len(events))
     seconds = time.perf_counter() - started
     if not done or world.account[0].error:
-        raise SystemExit(f"the replay stopped: {ERRORS[world.account[0].error] or 'not all events were used'}")
+        raise SystemExit(
+            f"the replay stopped: {ERRORS[world.account[0].error] or 'not all events were used'}"
+        )
     held = world.holdings[0]
     position = (int(held.yes_contracts) - int(held.no_contracts)) / CONTRACT
     stats = world.stats[0]
@@ -263,27 +291,28 @@ def best(run: Callable[[], Outcome], so_far: Outcome | None) -> Outcome:
     return outcome if so_far is None or outcome.seconds < so_far.seconds else so_far
 
 
-def compare(events: d.Array, repeats: int) -> dict[str, Any]:
+def compare(events: d.Array, repeats: int, books: Sequence[str]) -> dict[str, Any]:
     """Alternate both replays for each queue model and put the results side by side."""
     theirs_in = to_hftbacktest(events)
     ours_in = to_replay(events)
     for queue in QUEUES:  # compile and load
         run_ours(ours_in[:2_000], queue)
-        for roi_vector in (True, False):
-            run_hftbacktest(theirs_in[:2_000], queue, roi_vector)
+        for book in books:
+            run_hftbacktest(theirs_in[:2_000], queue, book)
     models: dict[str, Any] = {}
     for queue in QUEUES:
-        ours = roi = hashed = None
+        ours: Outcome | None = None
+        peers: dict[str, Outcome | None] = dict.fromkeys(books)
         for _ in range(repeats):
-            ours = best(lambda q=queue: run_ours(ours_in, q), ours)
-            roi = best(lambda q=queue: run_hftbacktest(theirs_in, q, True), roi)
-            hashed = best(lambda q=queue: run_hftbacktest(theirs_in, q, False), hashed)
-        assert ours is not None and roi is not None and hashed is not None
-        theirs = roi if roi.seconds <= hashed.seconds else hashed
+            ours = best(partial(run_ours, ours_in, queue), ours)
+            for book in books:
+                peers[book] = best(partial(run_hftbacktest, theirs_in, queue, book), peers[book])
+        assert ours is not None
+        theirs, fastest = min((run, book) for book, run in peers.items() if run is not None)
         models[queue] = {
             "ours_events_per_s": round(len(ours_in) / ours.seconds),
             "hftbacktest_events_per_s": round(len(theirs_in) / theirs.seconds),
-            "hftbacktest_book": "roi_vector" if theirs is roi else "hash_map",
+            "hftbacktest_book": fastest,
             "ratio": round(theirs.seconds / ours.seconds * len(ours_in) / len(theirs_in), 2),
             "ours_fills": ours.fills,
             "hftbacktest_fills": theirs.fills,
@@ -308,12 +337,18 @@ def compare(events: d.Array, repeats: int) -> dict[str, Any]:
 
 def main() -> None:
     """Print the comparison as one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--events", type=int, default=3_000_000, help="about how many events to replay")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--events-per-second", type=float, default=60.0, help="pace of the generated market")
+    parser.add_argument("--book", choices=["fastest", *BOOKS], default="fastest", help="hftbacktest's book")
     arguments = parser.parse_args()
-    print(json.dumps(compare(make_stream(arguments.events, arguments.seed), arguments.repeats)))
+    books = BOOKS if arguments.book == "fastest" else (arguments.book,)
+    stream = make_stream(arguments.events, arguments.seed, arguments.events_per_second)
+    print(json.dumps(compare(stream, arguments.repeats, books)))
 
 
 if __name__ == "__main__":

@@ -150,7 +150,8 @@ def test_json_figures_by_hand() -> None:
     stats = world.stats[0]
     stats.events, stats.decisions, stats.orders, stats.cancels, stats.orders_filled = 100, 50, 8, 5, 1
     stats.max_inventory, stats.forced_exits = 10_000_000, 1
-    stats.quotable_ns, stats.two_sided_ns, stats.quoted_spread_sum = 4_000, 3_000, 3_000 * 40_000.0
+    stats.quotable_ns, stats.two_sided_ns = 1_800 * 10**9, 1_350 * 10**9
+    stats.quoted_spread_sum = 1_350e9 * 40_000.0
     stats.observed_ns, stats.skew_sum, stats.rebalancing_ns = 1_800 * 10**9, 1_800e9 * 5_000_000, 900 * 10**9
     stats.reason_counts[d.R_SKEWED] = 7
     for i, equity in enumerate((START, START + 50, START - 2_000_000, START + 5_999_930)):
@@ -184,7 +185,8 @@ def test_contract_counts_are_exact_numbers() -> None:
 
 
 def test_an_unquoted_market_names_the_figure_that_stopped_it() -> None:
-    quotes, params, stats = np.zeros(2, d.QUOTE), np.zeros(2, d.PARAMS), np.zeros(2, d.MARKET_STATS)
+    world = build([], True, [-1, -1], [-1, -1])
+    quotes, params, stats = world.quotes, world.params, world.stats
     witness = Witness(2)
     for liquidity in (3_000_000_000, 3_412_500_000, 2_000_000_000):
         quotes[0].reasons, quotes[0].liquidity_micros = 1 << d.R_LOW_LIQUIDITY, liquidity
@@ -193,25 +195,35 @@ def test_an_unquoted_market_names_the_figure_that_stopped_it() -> None:
     quotes[0].liquidity_micros = 9_000_000_000  # passed the filter then
     witness.look(quotes)
     params[0].min_liquidity_micros, params[0].min_time_to_resolution_ns = 5_000_000_000, 1_800 * 10**9
-    params[0].min_existing_spread_micros = 20_000
+    params[0].min_existing_spread_micros, params[0].quote_size = 20_000, 3_000_000
+    world.markets[0].min_size = 5_000_000
     stats[0].decisions = 1_200
-    for bit, count in (
-        (d.R_LOW_LIQUIDITY, 1_000),
-        (d.R_TOO_CLOSE, 1_150),
-        (d.R_NARROW_SPREAD, 3),
-        (d.R_NO_BOOK, 2),
-    ):
+    counts = {
+        d.R_LOW_LIQUIDITY: 1_000,
+        d.R_TOO_CLOSE: 1_150,
+        d.R_NARROW_SPREAD: 3,
+        d.R_NO_BOOK: 2,
+        d.R_BID_BELOW_MIN: 1,
+    }
+    for bit, count in counts.items():
         stats[0].reason_counts[bit] = count
-    assert witness.sentences(0, stats[0], params[0]) == [
-        "too_close_to_resolution in 1,150 of 1,200 decisions: "
-        "up to 15 min were left to resolution, min_time_to_resolution is 30 min",
-        "low_liquidity in 1,000 of 1,200 decisions: "
-        "up to $3,412.50 rested within 10 cents of mid, min_liquidity is $5,000.00",
-        "narrow_spread in 3 of 1,200 decisions: min_existing_spread is $0.0200",
-        "no_book in 2 of 1,200 decisions: the recording showed no bid and no ask",
+    told = witness.sentences(0, world)
+    assert [sentence.partition(": ")[::2] for sentence in told] == [
+        (
+            "too_close_to_resolution in 1,150 of 1,200 decisions",
+            "up to 15 min were left to resolution, min_time_to_resolution is 30 min",
+        ),
+        (
+            "low_liquidity in 1,000 of 1,200 decisions",
+            "up to $3,412.50 rested within 10 cents of mid, min_liquidity is $5,000.00",
+        ),
+        ("narrow_spread in 3 of 1,200 decisions", "min_existing_spread is $0.0200"),
+        ("no_book in 2 of 1,200 decisions", "the recording showed no bid and no ask"),
+        (
+            "bid_size_below_min in 1 of 1,200 decisions",
+            "limits left less than the smallest order, 5 contracts; quote_size is 3",
+        ),
     ]
-    assert witness.sentences(1, stats[1], params[1]) == [
-        "no decision was taken: the tape never showed this market's book"
-    ]
+    assert witness.sentences(1, world) == ["no decision was taken: the tape never showed this market's book"]
     stats[0].orders = 1
-    assert witness.sentences(0, stats[0], params[0]) == []
+    assert witness.sentences(0, world) == []

@@ -33,7 +33,8 @@ def own_orders(draw, most=8):
         size = draw(sizes)
         leg = draw(st.sampled_from([d.BUY_LEG, d.BUY_LEG, d.SELL_LEG]))
         side = d.BID if price <= middle else d.ASK
-        orders.append(ref.Own(slot, side, price, draw(st.integers(1, 10)) * size // 10, draw(states), leg, size))
+        remaining = draw(st.integers(1, 10)) * size // 10
+        orders.append(ref.Own(slot, side, price, remaining, draw(states), leg, size))
     return orders
 
 
@@ -44,7 +45,8 @@ def quotes(draw):
     wishes = []
     for side in (d.BID, d.ASK):
         inside = [p for p in PRICES if (p < middle if side == d.BID else p > middle)]
-        chosen = sorted(draw(st.sets(st.sampled_from(inside or [0]), max_size=3)) - {0}, reverse=side == d.BID)
+        chosen = draw(st.sets(st.sampled_from(inside or [0]), max_size=3)) - {0}
+        chosen = sorted(chosen, reverse=side == d.BID)
         tif = draw(st.sampled_from([d.POST_ONLY, d.LIMIT]))
         wishes += [ref.Wish(side, price, draw(sizes), tif) for price in chosen]
     return wishes
@@ -94,7 +96,8 @@ def world_of(limits, orders, wishes):
     )  # fmt: skip
     for order in orders:
         row = world.orders[0, order.slot]
-        row["id"], row["side"], row["price"], row["leg"] = 100 + order.slot, order.side, order.price, order.leg
+        row["id"], row["side"], row["price"] = 100 + order.slot, order.side, order.price
+        row["leg"] = order.leg
         row["remaining"], row["state"], row["qty"] = order.remaining, order.state, order.asked
     world.account[0]["next_order_id"] = 1_000
     want(world, wishes, limits)
@@ -161,9 +164,9 @@ def test_what_no_sync_may_do(limits, orders, wishes):
     assert kinds == sorted(kinds, key=lambda kind: kind == d.NEW), "new orders go out last"
     bids = [order.price for order in standing if order.side == d.BID]
     asks = [order.price for order in standing if order.side == d.ASK]
-    if new and bids and asks:
-        assert not {o.price for o in new if o.side == d.BID} or max(o.price for o in new if o.side == d.BID) < min(asks)
-        assert not {o.price for o in new if o.side == d.ASK} or min(o.price for o in new if o.side == d.ASK) > max(bids)
+    for order in new:
+        assert all(order.price < ask for ask in asks) if order.side == d.BID else True
+        assert all(order.price > bid for bid in bids) if order.side == d.ASK else True
     for side in {message.side for message in new}:
         if not limits.reduce_only:
             one_sided = [order for order in standing if order.side == side]
@@ -206,7 +209,7 @@ def test_yes_and_no_are_alike(limits, orders, wishes):
         return {message for message in messages if message.kind != d.NEW}
 
     assert cancels(plain) == cancels(turned)
-    # Slots and shared limits (gross, heat) go to the bids first, so new orders are compared where they are wide.
+    # Shared limits (gross, heat) serve the bids first, so new orders are compared where they are wide.
     if limits.heat_limit_micros > 1_000 * CONTRACT and limits.max_position_size == 1_000 * CONTRACT:
         added = {flip(message)._replace(slot=0) for message in plain if message.kind == d.NEW}
         assert added == {message._replace(slot=0) for message in turned if message.kind == d.NEW}
@@ -214,8 +217,8 @@ def test_yes_and_no_are_alike(limits, orders, wishes):
 
 WIDE = ref.Limits(
     yes=0, no=0, cost_micros=0, fair_micros=FAIR, takes_orders=True, nets=True, reduce_in_place=True,
-    rebalancing=False, reduce_only=False, min_size=CONTRACT, lot=CONTRACT, target=0, max_inventory=1_000 * CONTRACT,
-    max_position_size=1_000 * CONTRACT, max_order_size=1_000 * CONTRACT, price_band_micros=500_000,
+    rebalancing=False, reduce_only=False, min_size=CONTRACT, lot=CONTRACT, target=0,
+    max_inventory=1_000 * CONTRACT, max_position_size=1_000 * CONTRACT, max_order_size=1_000 * CONTRACT, price_band_micros=500_000,
     refill_ppm=500_000, heat_limit_micros=5_000 * CONTRACT, heat_elsewhere_micros=0,
 )  # fmt: skip
 
@@ -246,3 +249,14 @@ def test_a_partly_filled_order_is_topped_up_below_the_refill_fraction(remaining)
     world = world_of(WIDE, [resting], [ref.Wish(d.BID, 4_900, 10 * CONTRACT, d.POST_ONLY)])
     expected = [] if remaining == 5 else [ref.Sent(d.NEW, 1, 6 * CONTRACT, d.BID, 4_900, 0, d.BUY_LEG)]
     assert sync(world) == expected
+
+
+def test_our_own_order_rate_holds_new_orders_back_but_no_cancel():
+    resting = [ref.Own(k, d.BID, 4_000 + 100 * k, CONTRACT, d.LIVE, d.BUY_LEG, CONTRACT) for k in range(3)]
+    wishes = [ref.Wish(d.BID, price, CONTRACT, d.POST_ONLY) for price in (4_900, 4_800, 4_700)]
+    world = world_of(WIDE, resting, wishes)
+    world.rules[0]["max_order_rate"] = 2.0  # a second's worth may go at once
+    world.account[0]["own_tokens"], world.account[0]["own_tokens_ns"] = 2.0, NOW
+    assert [message.kind for message in sync(world)] == [d.CANCEL] * 3 + [d.NEW] * 2
+    assert int(world.markets[0]["retry_ns"]) == NOW + 500_000_001
+    assert sync(world) == []

@@ -1,4 +1,4 @@
-"""The compiled exchange against the slow reference on generated recordings and orders, and what must hold always."""
+"""The compiled exchange against the slow reference on generated recordings and orders; what always holds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ START = 1_000 * SECOND
 GRIDS = (tuple(range(1_000, 10_000, 1_000)), tuple(range(500, 10_000, 500)), (1_500, 4_000, 5_000, 8_000))
 PRICES = sorted({price for grid in GRIDS for price in grid})
 KALSHI = FeeTerms(
-    formula=Formula.KALSHI, taker_ppm=70_000, maker_ppm=17_500, balance_unit_micros=100, rebate_unit_micros=100
+    formula=Formula.KALSHI,
+    taker_ppm=70_000,
+    maker_ppm=17_500,
+    balance_unit_micros=100,
+    rebate_unit_micros=100,
 )
 POLYMARKET = FeeTerms(
     formula=Formula.POLYMARKET, taker_ppm=50_000, rebate_ppm=150_000, trade_fee_unit_micros=10
@@ -150,7 +154,7 @@ class Both:
         self.message(d.NEW, m, slot, order_id, size, price, side, tif, leg, expiry)
         order = ref.Own(order_id, slot, side, leg, price, size, size, expiry)
         self.reference.new(self.now, m, order, tif)
-        taken = [fill for fill in self.reference.fills[fills:]]
+        taken = self.reference.fills[fills:]
         self.taken[m, 1 - side] += sum(fill.qty for fill in taken)
         assert not any(fill.maker for fill in taken)
         assert tif != d.POST_ONLY or not taken, "a post-only order took"
@@ -198,7 +202,9 @@ class Both:
             got.append(tuple(int(row[f]) for f in fields) + tuple(int(row[f]) for f in paid if is_fill))
         want = [tuple(r) if r.kind == d.FILL_REPORT else tuple(r)[:7] for r in reference.reports]
         assert got == want
-        fills = [tuple(int(row[f]) for f in ref.Trade._fields) for row in world.fills[: int(clock["fill_count"])]]
+        fills = [
+            tuple(int(row[f]) for f in ref.Trade._fields) for row in world.fills[: int(clock["fill_count"])]
+        ]
         assert fills == [tuple(int(v) for v in fill) for fill in reference.fills]
         assert int(account["cash_micros"]) == reference.cash_micros
         assert int(account["reserved_micros"]) == reference.reserved_micros()
@@ -211,7 +217,9 @@ class Both:
         assert int(held["cost_micros"]) == market.cost_micros
         assert int(held["reserved_micros"]) == market.reserved_micros()
         slots = self.world.active[m, : int(held["live_orders"])]
-        got = [tuple(int(v) for v in self.world.exchange_orders[m, slot][list(ORDER_FIELDS)]) for slot in slots]
+        got = [
+            tuple(int(v) for v in self.world.exchange_orders[m, slot][list(ORDER_FIELDS)]) for slot in slots
+        ]
         want = [
             (o.id, o.side, o.price, o.leg, o.remaining, o.front, o.traded, o.fee_state.accumulator_micros)
             for o in market.orders
@@ -434,7 +442,9 @@ def test_queue_known_answer_through_the_exchange():
 
 @given(
     st.integers(0, 10 * CONTRACT),
-    st.lists(st.tuples(st.integers(1, 4 * CONTRACT), st.sampled_from([4_000, 4_000, 3_000, 5_000])), max_size=8),
+    st.lists(
+        st.tuples(st.integers(1, 4 * CONTRACT), st.sampled_from([4_000, 4_000, 3_000, 5_000])), max_size=8
+    ),
 )
 @settings(max_examples=40)
 def test_fills_are_the_volume_that_passed_our_place(front, trades):
@@ -618,7 +628,7 @@ def test_a_reduced_order_keeps_its_place_and_counts_once_when_filled():
 
 
 def test_selling_legs_and_merging_never_go_short():
-    # 10 YES promised by a sell; buying NO pairs them up, merging frees them; then the sell fills all the same.
+    # 10 YES promised by a sell; buying NO pairs them up and merges them; then the sell fills all the same.
     both = quoted(merge=CONTRACT)
     both.new(1, d.BID, 6_000, 10 * CONTRACT, d.IOC)
     both.new(1, d.ASK, 7_000, 10 * CONTRACT, d.POST_ONLY, d.SELL_LEG)

@@ -14,7 +14,11 @@ from pr3dict.kernels import fees
 CONTRACT = 1_000_000
 
 prices = st.integers(1, 9_999)
-sizes = st.integers(1, 500 * CONTRACT) | st.integers(1, 500).map(lambda n: n * CONTRACT) | st.integers(1, 5 * 10**12)
+sizes = (
+    st.integers(1, 500 * CONTRACT)
+    | st.integers(1, 500).map(lambda n: n * CONTRACT)
+    | st.integers(1, 5 * 10**12)
+)
 rates = st.sampled_from([0, 17_500, 35_000, 70_000, 250_000]) | st.integers(0, 300_000)
 units = st.sampled_from([100, 10_000, 1])
 
@@ -38,10 +42,19 @@ def one_fill(row, price, size, maker=False):
 
 
 @settings(max_examples=120)
-@given(rates, rates, units, st.lists(st.tuples(prices, sizes, st.booleans(), st.booleans()), min_size=1, max_size=6))
+@given(
+    rates,
+    rates,
+    units,
+    st.lists(st.tuples(prices, sizes, st.booleans(), st.booleans()), min_size=1, max_size=6),
+)
 def test_kalshi_over_the_fills_of_an_order(taker, maker, unit, fills):
     terms = FeeTerms(
-        formula=Formula.KALSHI, taker_ppm=taker, maker_ppm=maker, balance_unit_micros=unit, rebate_unit_micros=unit
+        formula=Formula.KALSHI,
+        taker_ppm=taker,
+        maker_ppm=maker,
+        balance_unit_micros=unit,
+        rebate_unit_micros=unit,
     )
     row, order, state = fee_row(d.FEE_KALSHI, taker, maker, unit=unit), new_order(), FeeState()
     for price, size, is_maker, buys_no in fills:
@@ -58,9 +71,7 @@ def test_kalshi_over_the_fills_of_an_order(taker, maker, unit, fills):
 @settings(max_examples=120)
 @given(rates, st.integers(0, 1_000_000), prices, sizes, st.booleans())
 def test_polymarket_fee_and_rebate(taker, rebate, price, size, maker):
-    terms = FeeTerms(
-        formula=Formula.POLYMARKET, taker_ppm=taker, rebate_ppm=rebate, trade_fee_unit_micros=10
-    )
+    terms = FeeTerms(formula=Formula.POLYMARKET, taker_ppm=taker, rebate_ppm=rebate, trade_fee_unit_micros=10)
     expected = charge(terms, price=price, size=size, revenue_micros=0, maker=maker)
     row = fee_row(d.FEE_POLYMARKET, taker, rebate=rebate)
     assert one_fill(row, price, size, maker) == expected.fee_micros
@@ -97,7 +108,12 @@ def test_kalshi_maker_table(contracts, price, cents):
 
 @pytest.mark.parametrize(
     ("rate", "price", "fee"),
-    [(70_000, 5_000, 1_750_000), (30_000, 3_000, 630_000), (40_000, 9_000, 360_000), (50_000, 5_400, 1_242_000)],
+    [
+        (70_000, 5_000, 1_750_000),
+        (30_000, 3_000, 630_000),
+        (40_000, 9_000, 360_000),
+        (50_000, 5_400, 1_242_000),
+    ],
 )
 def test_polymarket_categories(rate, price, fee):
     # FEE-04: 100 contracts; makers are free.

@@ -1,4 +1,4 @@
-"""The generated flow is a market that could exist: its book, its prints, its information, its repeatability."""
+"""The generated flow is a market that could exist: its book, prints, information and repeatability."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,16 +26,39 @@ FEED_NS = 30_000_000
 def flow(**changes: float) -> d.Array:
     """A busy little market of two minutes."""
     values: dict[str, float] = {
-        "open_ns": OPEN_NS, "duration_ns": HOUR_NS // 30, "settle_delay_ns": 1_000_000_000, "feed_latency_ns": FEED_NS,
-        "p0": 0.5, "outcome": DRAWN, "volatility": 0.5, "resolve": 1.0, "resolve_floor_ns": 1_000_000_000,
-        "news_rate": 60.0, "news_size": 0.4,
-        "makers": 3, "levels": 6, "level_step": 100, "half_spread": 120, "maker_size": 80 * CONTRACT,
-        "refresh_rate": 1_500.0, "view_weight": 0.7, "view_noise": 0.02,
-        "noise_rate": 3_000.0, "noise_size": 20 * CONTRACT, "noise_size_sigma": 1.2, "noise_buy": 0.5, "max_sweep": 300,
-        "informed_rate": 1_500.0, "informed_size": 60 * CONTRACT, "informed_edge": 100,
-        "depth_rate": 3_000.0, "depth_size": 50 * CONTRACT, "depth_limit": 2_000 * CONTRACT,
-        "clustering": 0.4, "clustering_decay": 3_600.0,
-    }  # fmt: skip
+        "open_ns": OPEN_NS,
+        "duration_ns": HOUR_NS // 30,
+        "settle_delay_ns": 1_000_000_000,
+        "feed_latency_ns": FEED_NS,
+        "p0": 0.5,
+        "outcome": DRAWN,
+        "volatility": 0.5,
+        "resolve": 1.0,
+        "resolve_floor_ns": 1_000_000_000,
+        "news_rate": 60.0,
+        "news_size": 0.4,
+        "makers": 3,
+        "levels": 6,
+        "level_step": 100,
+        "half_spread": 120,
+        "maker_size": 80 * CONTRACT,
+        "refresh_rate": 1_500.0,
+        "view_weight": 0.7,
+        "view_noise": 0.02,
+        "noise_rate": 3_000.0,
+        "noise_size": 20 * CONTRACT,
+        "noise_size_sigma": 1.2,
+        "noise_buy": 0.5,
+        "max_sweep": 300,
+        "informed_rate": 1_500.0,
+        "informed_size": 60 * CONTRACT,
+        "informed_edge": 100,
+        "depth_rate": 3_000.0,
+        "depth_size": 50 * CONTRACT,
+        "depth_limit": 2_000 * CONTRACT,
+        "clustering": 0.4,
+        "clustering_decay": 3_600.0,
+    }
     params = np.zeros(1, FLOW)
     for name, value in {**values, **changes}.items():
         params[0][name] = value
@@ -72,12 +96,20 @@ def test_every_row_is_what_an_exchange_could_send(
 ) -> None:
     prices = TAPERED if fine else CENTS
     events = events_of(
-        seed, prices, p0=p0, makers=makers, half_spread=half_spread, volatility=volatility, noise_buy=noise_buy,
+        seed,
+        prices,
+        p0=p0,
+        makers=makers,
+        half_spread=half_spread,
+        volatility=volatility,
+        noise_buy=noise_buy,
         duration_ns=HOUR_NS // 60,
-    )  # fmt: skip
+    )
     on_grid = set(prices.tolist())
     book: tuple[dict[int, int], dict[int, int]] = ({}, {})
-    printed: tuple[int, int, int, int] | None = None  # time, side, price and size that the next row must confirm
+    printed: tuple[int, int, int, int] | None = (
+        None  # time, side, price and size that the next row must confirm
+    )
     for row in events.tolist():
         exch_ns, local_ns, size, _aux, price, market, kind, side, bits = row
         assert local_ns == exch_ns + FEED_NS and market == 0 and bits & d.SYNTHETIC
@@ -137,7 +169,9 @@ def test_outcome_and_mid_are_fair_bets(p0: float) -> None:
     assert abs(np.mean(outcomes) - p0) < 4 * np.sqrt(p0 * (1 - p0) / len(outcomes))
     fair = np.array(gains)[~np.isnan(gains)]
     assert len(fair) > 350
-    assert abs(fair.mean()) < 4 * fair.std() / np.sqrt(len(fair)) + 0.01  # takers come before makers by a cent
+    assert (
+        abs(fair.mean()) < 4 * fair.std() / np.sqrt(len(fair)) + 0.01
+    )  # takers come before makers by a cent
 
 
 def test_price_finds_the_outcome_when_information_presses() -> None:
@@ -180,11 +214,16 @@ def test_seed_decides_everything() -> None:
 
 def test_same_bytes_without_compilation() -> None:
     code = "import test_flow; print(test_flow.digest_of_short_market())"
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": os.path.dirname(__file__)}
+    folders = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": os.pathsep.join(folders)}
     plain = subprocess.run(
         [sys.executable, "-W", "error::RuntimeWarning", "-c", code],
-        env=environment, capture_output=True, text=True, check=True, timeout=120,
-    )  # fmt: skip
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
     assert plain.stdout.strip() == digest_of_short_market()
 
 
@@ -224,6 +263,11 @@ def test_draws_have_their_moments_and_seeds_differ() -> None:
     flat = np.array([uniform(words) for _ in range(n)])
     waits = np.array([exponential(words) for _ in range(n)])
     bells = np.array([normal(words) for _ in range(n)])
-    assert 0.0 < flat.min() and flat.max() < 1.0 and abs(flat.mean() - 0.5) < 0.01 and abs(flat.var() - 1 / 12) < 0.003
+    assert (
+        flat.min() > 0.0
+        and flat.max() < 1.0
+        and abs(flat.mean() - 0.5) < 0.01
+        and abs(flat.var() - 1 / 12) < 0.003
+    )
     assert abs(waits.mean() - 1.0) < 0.04 and abs(waits.var() - 1.0) < 0.12
     assert abs(bells.mean()) < 0.04 and abs(bells.var() - 1.0) < 0.05

@@ -17,7 +17,11 @@ DOLLAR = 1_000_000  # micros
 
 fills = st.lists(
     st.tuples(
-        st.integers(0, 1), st.integers(0, 1), st.integers(1, 9_999), st.integers(1, 50 * CONTRACT), st.booleans()
+        st.integers(0, 1),
+        st.integers(0, 1),
+        st.integers(1, 9_999),
+        st.integers(1, 50 * CONTRACT),
+        st.booleans(),
     ),
     max_size=25,
 )
@@ -26,7 +30,7 @@ thresholds = st.sampled_from([0, 1, 5 * CONTRACT])
 
 
 def trade_all(steps, nets, threshold):
-    """Book fills (side, leg, price, size, merge afterwards); the HOLDING row, the cash and the cash in YES terms."""
+    """Book fills (side, leg, price, size, merge afterwards); the row, cash, cash in YES terms and net."""
     row = np.zeros(1, d.HOLDING)[0]
     cash = yes_terms = net = 0
     for side, leg, price, size, merge in steps:

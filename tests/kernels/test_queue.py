@@ -32,7 +32,13 @@ def test_known_answer():
     # QU-01: events of the level and our place after each, risk-averse.
     order = order_at(0)
     filled, fronts, passed = 0, [], []
-    for event, *sizes_of_event in (("new", 100), ("trade", 30), ("depth", 100, 60), ("depth", 60, 90), ("trade", 65)):
+    for event, *sizes_of_event in (
+        ("new", 100),
+        ("trade", 30),
+        ("depth", 100, 60),
+        ("depth", 60, 90),
+        ("trade", 65),
+    ):
         before = int(order.front)
         if event == "new":
             order.front = sizes_of_event[0]

@@ -223,7 +223,10 @@ def test_an_empty_book_is_not_swept_but_an_exit_order_rests():
 def test_exit_goes_on_through_a_pause_and_rests_while_only_post_only_orders_are_taken():
     paused = decide(market_row(net=60, paused_until_ns=NOW + 1), params_row())
     assert orders(paused, "ask") == [(4_500, 10 * QTY_SCALE)]
+    news = decide(market_row(net=60, news_until_ns=NOW + 1, news_severity=d.NEWS_PULL), params_row())
+    assert orders(news, "ask") == orders(paused, "ask")
     resting = decide(market_row(net=60, status=d.POST_ONLY_MODE), params_row())
+    assert "exit_unabsorbed" in reasons(resting)
     assert resting.ask_tif == d.POST_ONLY
     assert orders(resting, "ask") == [(4_600, 10 * QTY_SCALE)]
 
@@ -246,6 +249,19 @@ def test_sizes_are_cut_so_that_no_limit_can_break():
     assert [size // QTY_SCALE for _, size in orders(quote, "bid")] == [40]  # sells NO that is held
     apart = decide(gross, params_row(quote_size=50 * QTY_SCALE, max_position_size=96 * QTY_SCALE))
     assert [size // QTY_SCALE for _, size in orders(apart, "bid")] == [45]
+
+
+def test_levels_share_the_gross_limit():
+    params = params_row(levels=3, target_inventory=40 * QTY_SCALE, max_position_size=52 * QTY_SCALE)
+    quote = decide(market_row(net=35), params)
+    assert [size // QTY_SCALE for _, size in orders(quote, "bid")] == [10, 7]
+    assert "bid_size_cut_gross" in reasons(quote)
+
+
+def test_nothing_rests_behind_a_level_that_is_too_small():
+    quote = decide(market_row(), params_row(levels=2), heat=475_000)  # 0.48 is too dear, 0.47 would do
+    assert orders(quote, "bid") == []
+    assert "bid_size_below_min" in reasons(quote)
 
 
 def test_heat_and_cash_cut_what_opens_but_not_what_reduces():

@@ -58,7 +58,7 @@ def test_defaults_are_the_requirement():
     assert {name: params[name].item() for name in expected} == expected
     assert MarketMakingConfig().max_markets == 10
     limits = MarketMakingConfig().portfolio_limits()
-    assert limits == (250_000, 500 * dollar, False)
+    assert limits == (250_000, 500 * dollar, False, 10.0)
 
 
 def test_every_params_field_is_driven_by_a_setting():

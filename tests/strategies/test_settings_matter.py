@@ -109,6 +109,7 @@ def a_world(config: Config, dollars: int = 10_000) -> World:
     rules["max_heat_ppm"] = limits.max_heat_ppm
     rules["daily_loss_limit_micros"] = limits.daily_loss_limit_micros
     rules["rearm_daily"] = limits.rearm_daily
+    rules["max_order_rate"] = limits.max_order_rate
     markets = new_market()
     markets[0] = a_market()
     return new_world(
@@ -163,6 +164,17 @@ def killed_after_a_loss(config: Config) -> list[int]:
     first = int(account.killed)
     brain.check_daily_loss(world, int(account.day_end_ns))
     return [first, int(account.killed)]
+
+
+def orders_at_once(config: Config) -> int:
+    """How many orders of a ladder of five bids go out in one instant."""
+    world = a_world(config)
+    quote = world.quotes[0]
+    quote.levels = 5
+    for level in range(5):
+        quote.bid_price[level], quote.bid_size[level] = 4_600 - 100 * level, QTY_SCALE
+    diff.sync_orders(world, START, 0)
+    return int(world.stats[0].orders)
 
 
 def markets_admitted(config: Config) -> int:
@@ -229,6 +241,7 @@ MATTERS: dict[str, Observation] = {
         ("markout_half_life_contracts", 50, {}, markouts),
         ("price_band", "0.06", {"levels": 8, "max_exit_slippage": "0.05"}, decision()),
         ("max_order_size", 12, {"quote_size": 12, "liquid_size_multiplier": 2}, decision(liquidity=60_000)),
+        ("max_orders_per_second", 3, {}, orders_at_once),
         ("max_portfolio_heat", "0.1", {}, heat_limit),
         ("daily_loss_limit", 200, {}, killed_after_a_loss),
         ("rearm_daily", True, {"daily_loss_limit": 200}, killed_after_a_loss),

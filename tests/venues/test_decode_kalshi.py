@@ -1,4 +1,4 @@
-"""Kalshi frames become the book that a slow `Decimal` book of both sides shows, or a refusal that says why."""
+"""Kalshi frames become what a slow `Decimal` book of both sides shows, or a refusal that says why."""
 
 from __future__ import annotations
 
@@ -76,10 +76,14 @@ class SlowBook:
 
 @settings(max_examples=60)
 @given(
-    start=st.lists(st.tuples(st.integers(1, 999), st.integers(1, 10**6)), max_size=10, unique_by=lambda x: x[0]),
+    start=st.lists(
+        st.tuples(st.integers(1, 999), st.integers(1, 10**6)), max_size=10, unique_by=lambda x: x[0]
+    ),
     steps=st.lists(st.tuples(st.booleans(), st.integers(1, 999), st.integers(-300, 300)), max_size=40),
 )
-def test_deltas_add_up_to_the_slow_book(start: list[tuple[int, int]], steps: list[tuple[bool, int, int]]) -> None:
+def test_deltas_add_up_to_the_slow_book(
+    start: list[tuple[int, int]], steps: list[tuple[bool, int, int]]
+) -> None:
     decode, out = decoder()
     slow = SlowBook()
     book: Book = ({}, {})
@@ -93,7 +97,12 @@ def test_deltas_add_up_to_the_slow_book(start: list[tuple[int, int]], steps: lis
         change = f"{max(Decimal(cents) / 100, -resting):.2f}"
         slow.change(side, text, change)
         count = decode.decode(delta(side, text, change), NOW_NS)
-        assert count == 1 and out[0].market == 5 and out[0].exch_ns == T0_MS * 10**6 and out[0].local_ns == NOW_NS
+        assert (
+            count == 1
+            and out[0].market == 5
+            and out[0].exch_ns == T0_MS * 10**6
+            and out[0].local_ns == NOW_NS
+        )
         apply(book, out[:count])
         assert book == slow.in_yes_terms()
 
@@ -122,9 +131,16 @@ def test_trade_takes_the_taker_side() -> None:
 def test_ticker_is_kept_and_moves_no_book() -> None:
     decode, _ = decoder()
     msg = {
-        "market_ticker": "KXA-1", "price_dollars": "0.4600", "yes_bid_dollars": "0.0000", "yes_ask_dollars": "1.0000",
-        "volume_fp": "900.50", "yes_bid_size_fp": "6.00", "ts_ms": T0_MS, "ts": 1, "brand_new_field": {"x": 1},
-    }  # fmt: skip
+        "market_ticker": "KXA-1",
+        "price_dollars": "0.4600",
+        "yes_bid_dollars": "0.0000",
+        "yes_ask_dollars": "1.0000",
+        "volume_fp": "900.50",
+        "yes_bid_size_fp": "6.00",
+        "ts_ms": T0_MS,
+        "ts": 1,
+        "brand_new_field": {"x": 1},
+    }
     assert decode.decode(frame("ticker", msg, seq=9), NOW_NS) == 0
     ticker = decode.ticker
     assert ticker is not None and (decode.sid, decode.seq) == (4, 9)
@@ -197,7 +213,8 @@ def test_delta_needs_a_snapshot_first_and_again_after_a_reset() -> None:
 
 def test_recorded_frames_of_the_demo_exchange(data_dir: Path) -> None:
     path = data_dir / "raw-ws-samples" / "kalshi-demo-session.jsonl.gz"
-    frames = [line.strip() for line in gzip.open(path) if line.strip()]
+    with gzip.open(path) as lines:
+        frames = [line.strip() for line in lines if line.strip()]
     parsed = [json.loads(line) for line in frames]
     tickers = sorted({f["msg"]["market_ticker"] for f in parsed if f["type"].startswith("orderbook")})
     out = np.zeros(20_000, d.EVENT)

@@ -32,28 +32,48 @@ def decoder(tokens: dict[str, tuple[int, bool]] | None = None) -> tuple[Polymark
 def book(asset: str, bids: list[tuple[str, str]], asks: list[tuple[str, str]]) -> dict[str, Any]:
     """A `book` message."""
     return {
-        "event_type": "book", "market": "0xCond", "asset_id": asset, "timestamp": str(MS), "hash": "h",
-        "bids": [{"price": p, "size": s} for p, s in bids], "asks": [{"price": p, "size": s} for p, s in asks],
-    }  # fmt: skip
+        "event_type": "book",
+        "market": "0xCond",
+        "asset_id": asset,
+        "timestamp": str(MS),
+        "hash": "h",
+        "bids": [{"price": p, "size": s} for p, s in bids],
+        "asks": [{"price": p, "size": s} for p, s in asks],
+    }
 
 
 def change(*rows: tuple[str, str, str, str]) -> dict[str, Any]:
     """A `price_change` message of (asset, side, price, size)."""
     return {
-        "event_type": "price_change", "market": "0xCond", "timestamp": str(MS),
+        "event_type": "price_change",
+        "market": "0xCond",
+        "timestamp": str(MS),
         "price_changes": [
-            {"asset_id": a, "side": s, "price": p, "size": q, "hash": "h", "best_bid": "0.1", "best_ask": "0.9"}
+            {
+                "asset_id": a,
+                "side": s,
+                "price": p,
+                "size": q,
+                "hash": "h",
+                "best_bid": "0.1",
+                "best_ask": "0.9",
+            }
             for a, s, p, q in rows
         ],
-    }  # fmt: skip
+    }
 
 
 def trade(asset: str, side: str, price: str = "0.54", size: str = "12.5") -> dict[str, Any]:
     """A `last_trade_price` message."""
     return {
-        "event_type": "last_trade_price", "asset_id": asset, "price": price, "size": size, "side": side,
-        "fee_rate_bps": "0", "timestamp": str(MS),
-    }  # fmt: skip
+        "event_type": "last_trade_price",
+        "asset_id": asset,
+        "price": price,
+        "size": size,
+        "side": side,
+        "fee_rate_bps": "0",
+        "timestamp": str(MS),
+    }
 
 
 def raw(message: Any) -> bytes:
@@ -83,7 +103,9 @@ def test_book_and_changes_of_the_yes_token_make_the_book_and_those_of_no_only_re
 @settings(max_examples=40)
 @given(
     rows=st.lists(
-        st.tuples(st.sampled_from(["BUY", "SELL"]), st.integers(1, 999), st.integers(0, 10**5)), min_size=1, max_size=30
+        st.tuples(st.sampled_from(["BUY", "SELL"]), st.integers(1, 999), st.integers(0, 10**5)),
+        min_size=1,
+        max_size=30,
     )
 )
 def test_no_token_alone_mirrors_the_yes_token_alone(rows: list[tuple[str, int, int]]) -> None:
@@ -97,28 +119,57 @@ def test_no_token_alone_mirrors_the_yes_token_alone(rows: list[tuple[str, int, i
         assert n == m == 1 and yes_out[:1].tobytes() == no_out[:1].tobytes()
 
 
+def test_book_of_the_no_token_alone_is_the_yes_book() -> None:
+    yes, yes_out = decoder({YES: (2, False)})
+    no, no_out = decoder({NO: (2, True)})
+    bids, asks = [("0.5", "3"), ("0.52", "10")], [("0.54", "11.5"), ("0.6", "1")]
+    n = yes.decode(raw(book(YES, bids, asks)), NOW_NS)
+    mirrored = [[(f"{1 - float(p):g}", size) for p, size in side] for side in (asks, bids)]
+    assert no.decode(raw(book(NO, mirrored[0], mirrored[1])), NOW_NS) == n == 4
+    assert yes_out[:n].tobytes() == no_out[:n].tobytes()
+
+
 def test_older_price_change_is_read_too() -> None:
     decode, out = decoder()
     older = {
-        "event_type": "price_change", "asset_id": YES, "market": "0xCond", "timestamp": str(MS), "hash": "h",
-        "changes": [{"price": "0.4", "side": "SELL", "size": "3300"}, {"price": "0.3", "side": "BUY", "size": "10"}],
-    }  # fmt: skip
+        "event_type": "price_change",
+        "asset_id": YES,
+        "market": "0xCond",
+        "timestamp": str(MS),
+        "hash": "h",
+        "changes": [
+            {"price": "0.4", "side": "SELL", "size": "3300"},
+            {"price": "0.3", "side": "BUY", "size": "10"},
+        ],
+    }
     count = decode.decode(raw(older), NOW_NS)
     assert told(out, count) == [(d.LEVEL, d.ASK, 4_000, 3_300_000_000), (d.LEVEL, d.BID, 3_000, 10_000_000)]
 
 
 def test_trades_of_both_tokens_count_in_yes_terms() -> None:
     decode, out = decoder()
-    cases = [(YES, "BUY", d.BID, 5_400), (YES, "SELL", d.ASK, 5_400), (NO, "BUY", d.ASK, 4_600), (NO, "SELL", d.BID, 4_600)]
+    cases = [
+        (YES, "BUY", d.BID, 5_400),
+        (YES, "SELL", d.ASK, 5_400),
+        (NO, "BUY", d.ASK, 4_600),
+        (NO, "SELL", d.BID, 4_600),
+    ]
     for asset, word, side, price in cases:
-        assert told(out, decode.decode(raw(trade(asset, word)), NOW_NS)) == [(d.TRADE, side, price, 12_500_000)]
+        assert told(out, decode.decode(raw(trade(asset, word)), NOW_NS)) == [
+            (d.TRADE, side, price, 12_500_000)
+        ]
     assert decode.decode(raw(trade(YES, "NEITHER")), NOW_NS) == 0 and decode.ignored == 1
 
 
 def test_tick_change_names_the_grid() -> None:
     decode, out = decoder()
-    message = {"event_type": "tick_size_change", "asset_id": YES, "old_tick_size": "0.01", "new_tick_size": "0.001",
-               "timestamp": str(MS)}  # fmt: skip
+    message = {
+        "event_type": "tick_size_change",
+        "asset_id": YES,
+        "old_tick_size": "0.01",
+        "new_tick_size": "0.001",
+        "timestamp": str(MS),
+    }
     assert decode.decode(raw(message), NOW_NS) == 1 and (out[0].kind, out[0].aux) == (d.TICK, 1)
     assert decode.decode(raw(message | {"asset_id": NO}), NOW_NS) == 0  # the same news of the other token
     with pytest.raises(DataError, match=r"new_tick_size.*'0\.005'"):
@@ -171,11 +222,13 @@ def test_text_that_is_not_json_is_refused(text: bytes) -> None:
 
 
 def test_recorded_frames(data_dir: Path) -> None:
-    """Recorded production frames: every book is uncrossed and the two tokens of a market mirror each other."""
+    """Recorded production frames: books are uncrossed and the two tokens of a market mirror each other."""
     path = data_dir / "raw-ws-samples" / "polymarket-15m-mixed-raw_messages.jsonl.gz"
     with gzip.open(path) as lines:
         records = [json.loads(line) for line in lines]
-    frames = [r["payload"] for r in records if r["source"] == "polymarket_clob" and '"event_type"' in r["payload"]]
+    frames = [
+        r["payload"] for r in records if r["source"] == "polymarket_clob" and '"event_type"' in r["payload"]
+    ]
     pairs: dict[str, list[str]] = {}
     for text in frames:
         parsed = json.loads(text)
@@ -204,4 +257,4 @@ def test_recorded_frames(data_dir: Path) -> None:
                 bids, asks = mine[mine["side"] == d.BID]["price"], mine[mine["side"] == d.ASK]["price"]
                 assert not len(bids) or not len(asks) or bids.max() < asks.min()
         rows += n
-    assert changes >= 40 and rows > 1_000
+    assert changes >= 40 and rows > 400

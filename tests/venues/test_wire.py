@@ -1,4 +1,4 @@
-"""Decimal strings become exact integers or a refusal that names field and text; rows are packed as EVENT says."""
+"""Decimal strings become exact integers or a refusal that names field and text; rows are EVENT rows."""
 
 from __future__ import annotations
 
@@ -96,37 +96,36 @@ def test_rows_refuse_an_array_that_is_not_events() -> None:
         EventRows(np.zeros(4, d.EVENT)[::2])
 
 
-SIDE_LEVELS = st.dictionaries(st.integers(1, 9_999), st.integers(1, 10**12), max_size=12)
+Book = tuple[dict[int, int], dict[int, int]]
+SIDE_LEVELS = st.dictionaries(st.integers(1, 30), st.integers(0, 3), max_size=12)
 
 
-def book_levels(draw_bids: dict[int, int], draw_asks: dict[int, int], split: int) -> list[tuple[int, int, int]]:
+def uncrossed(bids: dict[int, int], asks: dict[int, int], split: int) -> Book:
     """An uncrossed book: bids below `split`, asks at or above."""
-    bids = [(d.BID, p, q) for p, q in draw_bids.items() if p < split]
-    return bids + [(d.ASK, p, q) for p, q in draw_asks.items() if p >= split]
+    return {p: q for p, q in bids.items() if p < split}, {p: q for p, q in asks.items() if p >= split}
 
 
-@given(
-    first=st.builds(book_levels, SIDE_LEVELS, SIDE_LEVELS, st.integers(1, 9_999)),
-    second=st.builds(book_levels, SIDE_LEVELS, SIDE_LEVELS, st.integers(1, 9_999)),
-)
-def test_replacing_a_book_leads_there_without_crossing(
-    first: list[tuple[int, int, int]], second: list[tuple[int, int, int]]
-) -> None:
+BOOKS = st.builds(uncrossed, SIDE_LEVELS, SIDE_LEVELS, st.integers(1, 31))
+
+
+@given(books=st.lists(BOOKS, min_size=1, max_size=4))
+def test_replacing_a_book_leads_there_without_crossing(books: list[Book]) -> None:
     out = np.zeros(64, d.EVENT)
     rows = EventRows(out)
     cache = BookCache(3)
-    seen: tuple[dict[int, int], dict[int, int]] = ({}, {})
-    for levels in (first, second):
+    seen: Book = ({}, {})
+    for bids, asks in books:
         rows.count = 0
-        cache.replace(rows, levels, 5, 6)
+        cache.replace(rows, dict(bids), dict(asks), 5, 6)
         for row in out[: rows.count]:
             assert row.kind == d.LEVEL and row.market == 3 and row.bits & d.FROM_SNAPSHOT
-            seen[row.side].pop(int(row.price), None)
+            assert seen[row.side].pop(int(row.price), 0) != row.qty  # nothing is repeated
             if row.qty:
                 seen[row.side][int(row.price)] = int(row.qty)
             if seen[0] and seen[1]:
                 assert max(seen[0]) < min(seen[1])
-        assert seen == tuple({p: q for s, p, q in levels if s == side} for side in (0, 1)) == cache.sides
+        standing = ({p: q for p, q in bids.items() if q}, {p: q for p, q in asks.items() if q})
+        assert seen == standing == cache.sides
         if rows.count:
             bits = out["bits"][: rows.count]
             assert np.flatnonzero(bits & d.SNAP_FIRST).tolist() == [0]

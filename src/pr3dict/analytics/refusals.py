@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pr3dict.domain.units import format_contracts
 from pr3dict.kernels import dtypes as d
+from pr3dict.kernels.world import World
 
 NS_PER_HOUR = 3_600_000_000_000
 NS_PER_SECOND = 1_000_000_000
@@ -60,8 +62,6 @@ FILTERS: Mapping[int, Filter] = {
     ),
 }
 CAUSES: Mapping[int, str] = {
-    d.R_BID_BELOW_MIN: "what the limits left of the bid was below the venue's smallest order",
-    d.R_ASK_BELOW_MIN: "what the limits left of the ask was below the venue's smallest order",
     d.R_NO_BOOK: "the recording showed no bid and no ask",
     d.R_ONE_SIDED_BOOK: "the recording showed only one side of the book",
     d.R_CROSSED_BOOK: "the best bid was at or above the best ask",
@@ -77,6 +77,7 @@ CAUSES: Mapping[int, str] = {
 }
 
 
+BELOW_MIN = (d.R_BID_BELOW_MIN, d.R_ASK_BELOW_MIN)
 FILTER_BITS = sum(1 << bit for bit in FILTERS)
 
 
@@ -98,24 +99,31 @@ class Witness:
                     figure = int(quotes[stop.figure][m])
                     seen[bit] = stop.sign * max(stop.sign * figure, stop.sign * seen.get(bit, figure))
 
-    def _cause(self, market: int, bit: int, params: d.Array) -> str:
+    def _cause(self, market: int, bit: int, world: World) -> str:
+        params = world.params[market]
         if bit in CAUSES:
             return CAUSES[bit]
+        if bit in BELOW_MIN:
+            smallest = format_contracts(int(world.markets[market]["min_size"]))
+            size = format_contracts(int(params["quote_size"]))
+            return f"limits left less than the smallest order, {smallest} contracts; quote_size is {size}"
         stop, figure = FILTERS[bit], self._seen[market].get(bit)
         unit = stop.figure.rpartition("_")[2]
         limit = f"{stop.setting} is {stop.show(int(params[f'{stop.setting}_{unit}']))}"
         return limit if figure is None else f"{stop.words.format(stop.show(figure))}, {limit}"
 
-    def sentences(self, market: int, stats: d.Array, params: d.Array) -> list[str]:
+    def sentences(self, market: int, world: World) -> list[str]:
         """Why nothing was quoted, the most frequent reason first; empty when orders were placed."""
+        stats = world.stats[market]
         if int(stats["orders"]):
             return []
         decisions = int(stats["decisions"])
         if not decisions:
             return ["no decision was taken: the tape never showed this market's book"]
-        counts = [(int(stats["reason_counts"][bit]), bit) for bit in (*FILTERS, *CAUSES)]
+        counts = [(int(stats["reason_counts"][bit]), bit) for bit in (*FILTERS, *BELOW_MIN, *CAUSES)]
         told = [
-            f"{d.REASON_NAMES[bit]} in {count:,} of {decisions:,} decisions: {self._cause(market, bit, params)}"
+            f"{d.REASON_NAMES[bit]} in {count:,} of {decisions:,} decisions: "
+            f"{self._cause(market, bit, world)}"
             for count, bit in sorted(counts, key=lambda pair: (-pair[0], pair[1]))
             if count
         ]

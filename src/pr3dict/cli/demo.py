@@ -20,7 +20,6 @@ FRAMES_PER_SECOND = 10
 MAX_MARKETS = 100
 MICRO = 1_000_000
 NS_PER_HOUR = 3_600_000_000_000
-NOTICE = "Synthetic markets: generated flow, no evidence about real markets."
 
 
 def synthetic_tapes(markets: int, seed: int, latency_ns: int) -> TapeSet:
@@ -47,7 +46,7 @@ def frame(run: Replay) -> Table:
     clock = run.world.clock[0]
     hours = (int(clock.now_ns) - min(run.tapes.first_ns)) / NS_PER_HOUR
     whole = run.tapes.span_ns / NS_PER_HOUR
-    title = f"{NOTICE} {max(hours, 0.0):.1f} of {whole:.1f} simulated hours"
+    title = f"Synthetic markets, {max(hours, 0.0):.1f} of {whole:.1f} simulated hours"
     view = table(title, "market", "mid", "our bid", "our ask", "net", "fills", "P&L")
     total = 0
     for meta, market in zip(run.tapes.metas, snapshot(run.world), strict=True):

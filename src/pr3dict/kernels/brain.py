@@ -111,6 +111,9 @@ def see_report(w: World, message: d.Array, now_ns: int) -> None:
         return
     if kind == d.FILL_REPORT:
         _book_own_fill(w, m, order, message, now_ns)
+        stats = w.stats[m]
+        if market.status == d.SETTLED and stats.settled > 0:  # the report came later than the settlement
+            w.account[0].local_cash_micros += settle(market, stats.settle_value_micros, stats.settled == 2)
     elif kind == d.REDUCED:
         order.remaining = min(order.remaining, message.qty)
     elif kind == d.CANCELED:
@@ -121,6 +124,9 @@ def see_report(w: World, message: d.Array, now_ns: int) -> None:
     elif kind == d.REJECT:
         order.state = d.FREE
         _after_refusal(market, message.why, now_ns)
+        if message.why == d.WHY_POST_ONLY_CROSS and w.books[m].event_ns <= order.sent_ns:
+            refresh_exposure(w, m)
+            return  # what it crossed is still on its way to us: on the same book it would cross again
     elif message.why == d.WHY_UNKNOWN_ORDER:
         order.state = d.FREE
         market.resync = 1
@@ -250,15 +256,16 @@ def _requote(w: World, m: int, now_ns: int) -> None:
     net_loss = position_loss_micros(market)
     heat_room = heat_limit_micros(w) - (account.heat_micros - market.loss_micros) - net_loss
     cash_room = account.local_cash_micros - (account.locked_micros - market.locked_micros)
-    decide(market, params, w.grids, w.books[m].grid, now_ns, heat_room, cash_room, account.killed, quote)
+    grid = int(w.books[m].grid)
+    decide(market, params, w.grids, grid, now_ns, heat_room, cash_room, int(account.killed), quote)
     market.quoted_ns = now_ns
     market.quoted_fair_micros = market.fair_micros
     market.quoted_state = quote_state(market, params, now_ns)
     market.refresh = 0
     market.retry_ns = 0
+    sync_orders(w, now_ns, m)
     _count_decision(w, m)
     _note_exit(w, m, was_exit)
-    sync_orders(w, now_ns, m)
 
 
 @njit

@@ -66,9 +66,11 @@ def room_micro_contracts(w: World, m: int, side: int) -> int:
     open_size = open_on(market, side)
     quote = w.quotes[m]
     room = int(params.max_inventory) + target - signed - open_size
-    if quote.state >= d.STATE_REBALANCING:
+    if quote.exit:
+        room = max(0, -signed, target - signed) - open_size
+    elif quote.state >= d.STATE_REBALANCING:
         room = min(room, max(0, target - signed) - open_size)
-    if quote.exit or (quote.reasons >> d.R_REDUCE_ONLY) & 1 == 1:
+    if not quote.exit and (quote.reasons >> d.R_REDUCE_ONLY) & 1 == 1:
         room = min(room, max(0, -signed) - open_size)
     if market.nets_positions == 1:
         gross_room = int(params.max_position_size) - signed - open_size
@@ -127,6 +129,27 @@ def pretrade_size(w: World, m: int, side: int, price: int, size: int) -> int:
 
 
 @njit
+def _rate_allows(w: World, now_ns: int, m: int) -> bool:
+    """Take a token of our own order rate; without one the market tries again when the next is due.
+
+    A second's worth of orders may go at once. Cancels need no token: they are never held back.
+    """
+    rate = w.rules[0].max_order_rate
+    if rate <= 0.0:
+        return True
+    account = w.account[0]
+    gained = (now_ns - account.own_tokens_ns) * rate / 1e9
+    account.own_tokens = min(max(rate, 1.0), account.own_tokens + gained)
+    account.own_tokens_ns = now_ns
+    if account.own_tokens < 1.0:
+        w.quotes[m].reasons |= 1 << d.R_ORDER_RATE
+        w.markets[m].retry_ns = now_ns + int((1.0 - account.own_tokens) / rate * 1e9) + 1
+        return False
+    account.own_tokens -= 1.0
+    return True
+
+
+@njit
 def _place(w: World, now_ns: int, m: int, side: int, price: int, size: int, tif: int) -> bool:
     """Send one new order if the checks let it pass; False when it has to wait for something in flight."""
     allowed = pretrade_size(w, m, side, price, size)
@@ -150,12 +173,14 @@ def _place(w: World, now_ns: int, m: int, side: int, price: int, size: int, tif:
     heat_before = account.heat_micros
     peak_before = account.max_heat_micros
     refresh_exposure(w, m)
-    if account.heat_micros > heat_before and account.heat_micros > heat_limit_micros(w):
+    too_hot = account.heat_micros > heat_before and account.heat_micros > heat_limit_micros(w)
+    if too_hot:
+        w.quotes[m].reasons |= 1 << d.R_HEAT
+    if too_hot or not _rate_allows(w, now_ns, m):
         order.state = d.FREE
         refresh_exposure(w, m)
         account.max_heat_micros = peak_before
-        w.quotes[m].reasons |= 1 << d.R_HEAT
-        return True
+        return bool(too_hot)  # waiting does not cool it
     account.next_order_id += 1
     w.stats[m].orders += 1
     request(w, now_ns, d.NEW, m, slot, allowed)

@@ -1,7 +1,7 @@
-"""The order diff written once more in the slow, obvious way: from what stands and what is wanted to messages.
+"""The order diff written once more in the slow, obvious way: from what stands and is wanted to messages.
 
-Nothing is kept up to date: exposure, room and worst case are computed from the list of orders each time, after
-every order that goes out. Units as everywhere: price 1/10,000 $, size 1/1,000,000 contract, money micros.
+Nothing is kept up to date: exposure, room and worst case are computed from the list of orders each time,
+after every order that goes out. Units as everywhere: price 1/10,000 $, size 1/1,000,000 contract, money micros.
 """
 
 from __future__ import annotations

@@ -162,6 +162,7 @@ REASON_NAMES: tuple[str, ...] = (
     "portfolio_heat",
     "exit_unabsorbed",
     "outside_price_band",
+    "order_rate_limited",
 )
 (
     R_NO_BOOK,
@@ -200,6 +201,7 @@ REASON_NAMES: tuple[str, ...] = (
     R_HEAT,
     R_EXIT_UNABSORBED,
     R_PRICE_BAND,
+    R_ORDER_RATE,
 ) = range(len(REASON_NAMES))
 
 
@@ -553,8 +555,10 @@ ACCOUNT = _row(
         ("kills", "i8"),
         ("heat_micros", "i8"),  # worst-case loss of all markets
         ("max_heat_micros", "i8"),
-        ("order_tokens", "f8"),
+        ("order_tokens", "f8"),  # of the exchange's rate limit
         ("order_tokens_ns", "i8"),
+        ("own_tokens", "f8"),  # of our own rate limit
+        ("own_tokens_ns", "i8"),
         ("next_order_id", "i8"),
         ("error", "i4"),  # a bounded buffer overflowed: see replay.ERRORS
     ]
@@ -569,6 +573,7 @@ RULES = _row(
         ("response_ns", "i8"),  # exchange to us
         ("order_rate", "f8"),  # orders a second the exchange accepts; 0: no limit
         ("order_burst", "f8"),
+        ("max_order_rate", "f8"),  # orders a second that we send at most; 0: no limit
         ("max_heat_ppm", "i8"),
         ("daily_loss_limit_micros", "i8"),
         ("rearm_daily", "i1"),

@@ -185,13 +185,14 @@ def behind_share(front: float, back: float, model: int, power: float) -> float:
         return 1.0
     if model == d.QUEUE_OPTIMISTIC or back <= 0:
         return 0.0
-    return {
-        d.QUEUE_POWER: lambda: back**power / (back**power + front**power),
-        d.QUEUE_POWER2: lambda: back**power / (back + front) ** power,
-        d.QUEUE_POWER3: lambda: 1 - (front / (front + back)) ** power,
-        d.QUEUE_LOG: lambda: math.log(1 + back) / (math.log(1 + back) + math.log(1 + front)),
-        d.QUEUE_LOG2: lambda: math.log(1 + back) / math.log(1 + back + front),
-    }[model]()
+    shares: dict[int, float] = {
+        d.QUEUE_POWER: back**power / (back**power + front**power),
+        d.QUEUE_POWER2: back**power / (back + front) ** power,
+        d.QUEUE_POWER3: 1 - (front / (front + back)) ** power,
+        d.QUEUE_LOG: math.log(1 + back) / (math.log(1 + back) + math.log(1 + front)),
+        d.QUEUE_LOG2: math.log(1 + back) / math.log(1 + back + front),
+    }
+    return shares[model]
 
 
 def front_after_change(front: int, old: int, new: int, traded: int, model: int, power: float) -> int:
@@ -262,9 +263,7 @@ class Exchange:
         market.taken[side][price] = min(market.taken[side].get(price, 0), size)
         for order in market.orders:
             if order.side == side and order.price == price:
-                order.front = front_after_change(
-                    order.front, old, size, order.traded, self.queue, self.power
-                )
+                order.front = front_after_change(order.front, old, size, order.traded, self.queue, self.power)
                 order.traded = 0
         self._note_mark(m)
 
@@ -316,7 +315,7 @@ class Exchange:
         self._note_mark(m)
 
     def settle(self, now_ns: int, m: int, value_micros: int, refund: bool) -> None:
-        """Every YES contract pays `value_micros`, every NO contract the rest of its dollar; or costs return."""
+        """Each YES contract pays `value_micros`, each NO contract the rest of its dollar; or costs return."""
         market = self.markets[m]
         self.status(now_ns, m, d.SETTLED)
         market.stats.settled = 2 if refund else 1
@@ -429,9 +428,7 @@ class Exchange:
             why = d.WHY_NOT_ACTIVE
         if why == d.WHY_NONE:
             return found[0]
-        self.reports.append(
-            Report(now_ns + self.response_ns, d.CANCEL_REJECT, m, slot, order_id, 0, why)
-        )
+        self.reports.append(Report(now_ns + self.response_ns, d.CANCEL_REJECT, m, slot, order_id, 0, why))
         return None
 
     def _cancel(self, now_ns: int, m: int, order: Own, why: int) -> None:

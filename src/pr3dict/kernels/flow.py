@@ -1,7 +1,7 @@
 """Synthetic order flow of one binary market, compiled, seeded and repeatable. It is not a recording.
 
-A hidden outcome Y is drawn once, with P(Y = 1) = p0. Public information about it arrives as a diffusion and as news,
-so that the true probability p, the posterior of Y, is a martingale with log-odds
+A hidden outcome Y is drawn once, with P(Y = 1) = p0. Public information about it arrives as a diffusion and
+as news, so that the true probability p, the posterior of Y, is a martingale with log-odds
 
     dL = rate x (Y - 1/2) dt + sqrt(rate) dW
 
@@ -16,6 +16,7 @@ Rates are per hour, sizes in micro-contracts, prices in 1/10,000 dollar, log-odd
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -29,67 +30,61 @@ CONTRACT = 1_000_000
 HOUR_NS = 3_600_000_000_000
 DRAWN = -1  # `FLOW.outcome`: drawn from p0
 
-FLOW = np.dtype(
-    (
-        np.record,
-        np.dtype(
-            [
-                ("open_ns", "i8"),
-                ("duration_ns", "i8"),
-                ("settle_delay_ns", "i8"),
-                ("feed_latency_ns", "i8"),  # local_ns - exch_ns
-                ("p0", "f8"),  # probability of YES at the open
-                ("outcome", "i8"),  # 0 or 1 fixes the hidden outcome (the price then trends), DRAWN draws it
-                ("volatility", "f8"),  # log-odds per square-root hour
-                ("resolve", "f8"),  # extra information rate near the close: resolve / (time left + resolve_floor_ns)
-                ("resolve_floor_ns", "i8"),
-                ("news_rate", "f8"),
-                ("news_size", "f8"),  # standard deviation of a news step, log-odds
-                ("makers", "i8"),  # at most MAX_MAKERS
-                ("levels", "i8"),  # a side of each maker's ladder
-                ("level_step", "i8"),  # price between rungs
-                ("half_spread", "i8"),  # price; maker m quotes (1 + m / 4) times as wide
-                ("maker_size", "i8"),  # mean a rung
-                ("refresh_rate", "f8"),  # of each maker
-                ("view_weight", "f8"),  # share of the gap to the true log-odds that a refresh closes, (0, 1]
-                ("view_noise", "f8"),  # log-odds, a refresh
-                ("noise_rate", "f8"),
-                ("noise_size", "i8"),  # median
-                ("noise_size_sigma", "f8"),  # of the logarithm
-                ("noise_buy", "f8"),  # share of noise takers that buy YES
-                ("max_sweep", "i8"),  # a noise taker goes this far beyond the touch
-                ("informed_rate", "f8"),
-                ("informed_size", "i8"),  # median
-                ("informed_edge", "i8"),  # price advantage below which an informed taker waits
-                ("depth_rate", "f8"),  # adds and cancels by others
-                ("depth_size", "i8"),  # mean of an add
-                ("depth_limit", "i8"),  # others hold at most about this a side
-                ("clustering", "f8"),  # takers that a taker brings on average, [0, 1)
-                ("clustering_decay", "f8"),  # of the excitement, per hour
-            ],
-            align=True,
-        ),
-    )
+
+def _rows(fields: list[tuple[str, str]]) -> np.dtype[np.record]:
+    layout: np.dtype[np.void] = np.dtype(fields, align=True)
+    return cast("np.dtype[np.record]", np.dtype((np.record, layout)))
+
+
+FLOW = _rows(
+    [
+        ("open_ns", "i8"),
+        ("duration_ns", "i8"),
+        ("settle_delay_ns", "i8"),
+        ("feed_latency_ns", "i8"),  # local_ns - exch_ns
+        ("p0", "f8"),  # probability of YES at the open
+        ("outcome", "i8"),  # 0 or 1 fixes the hidden outcome (the price then trends), DRAWN draws it
+        ("volatility", "f8"),  # log-odds per square-root hour
+        ("resolve", "f8"),  # more information near the close: resolve / (time left + floor)
+        ("resolve_floor_ns", "i8"),
+        ("news_rate", "f8"),
+        ("news_size", "f8"),  # standard deviation of a news step, log-odds
+        ("makers", "i8"),  # at most MAX_MAKERS
+        ("levels", "i8"),  # a side of each maker's ladder
+        ("level_step", "i8"),  # price between rungs
+        ("half_spread", "i8"),  # price; maker m quotes (1 + m / 4) times as wide
+        ("maker_size", "i8"),  # mean a rung
+        ("refresh_rate", "f8"),  # of each maker
+        ("view_weight", "f8"),  # share of the gap to the true log-odds that a refresh closes, (0, 1]
+        ("view_noise", "f8"),  # log-odds, a refresh
+        ("noise_rate", "f8"),
+        ("noise_size", "i8"),  # median
+        ("noise_size_sigma", "f8"),  # of the logarithm
+        ("noise_buy", "f8"),  # share of noise takers that buy YES
+        ("max_sweep", "i8"),  # a noise taker goes this far beyond the touch
+        ("informed_rate", "f8"),
+        ("informed_size", "i8"),  # median
+        ("informed_edge", "i8"),  # price advantage below which an informed taker waits
+        ("depth_rate", "f8"),  # adds and cancels by others
+        ("depth_size", "i8"),  # mean of an add
+        ("depth_limit", "i8"),  # others hold at most about this a side
+        ("clustering", "f8"),  # takers that a taker brings on average, [0, 1)
+        ("clustering_decay", "f8"),  # of the excitement, per hour
+    ]
 )
 
-_STATE = np.dtype(
-    (
-        np.record,
-        np.dtype(
-            [
-                ("now_ns", "i8"),
-                ("count", "i8"),  # events written; goes on beyond the buffer
-                ("latency_ns", "i8"),
-                ("log_odds", "f8"),
-                ("outcome", "i8"),
-                ("excitement", "f8"),  # extra takers an hour
-                ("bid_level", "i8"),  # -1: none
-                ("ask_level", "i8"),  # level count: none
-                ("silent", "i8"),  # 1: the book changes without events
-            ],
-            align=True,
-        ),
-    )
+_STATE = _rows(
+    [
+        ("now_ns", "i8"),
+        ("count", "i8"),  # events written; goes on beyond the buffer
+        ("latency_ns", "i8"),
+        ("log_odds", "f8"),
+        ("outcome", "i8"),
+        ("excitement", "f8"),  # extra takers an hour
+        ("bid_level", "i8"),  # -1: none
+        ("ask_level", "i8"),  # level count: none
+        ("silent", "i8"),  # 1: the book changes without events
+    ]
 )
 
 Prices = npt.NDArray[np.int32]
@@ -98,7 +93,9 @@ Floats = npt.NDArray[np.float64]
 
 
 @njit
-def _write(out: d.Array, s: np.record, kind: int, side: int, price: int, size: int, aux: int, bits: int) -> None:
+def _write(
+    out: d.Array, s: np.record, kind: int, side: int, price: int, size: int, aux: int, bits: int
+) -> None:
     i = s.count
     s.count = i + 1
     if i >= len(out):
@@ -117,7 +114,15 @@ def _write(out: d.Array, s: np.record, kind: int, side: int, price: int, size: i
 
 @njit
 def _change(
-    out: d.Array, s: np.record, prices: Prices, owned: Sizes, total: Sizes, owner: int, side: int, level: int, delta: int
+    out: d.Array,
+    s: np.record,
+    prices: Prices,
+    owned: Sizes,
+    total: Sizes,
+    owner: int,
+    side: int,
+    level: int,
+    delta: int,
 ) -> None:
     """Add `delta` to what `owner` rests at a level, keep the touch right and say so."""
     owned[owner, side, level] += delta
@@ -169,7 +174,9 @@ def _rung(p: np.record, prices: Prices, fair: float, maker: int, side: int, rung
 
 
 @njit
-def _aim(p: np.record, words: Sizes, prices: Prices, owned: Sizes, target: Sizes, maker: int, fair: float) -> None:
+def _aim(
+    p: np.record, words: Sizes, prices: Prices, owned: Sizes, target: Sizes, maker: int, fair: float
+) -> None:
     """Write into `target` the ladder that `maker` wants: what stands stays unless half eaten."""
     target[:] = 0
     for side in range(2):
@@ -185,8 +192,16 @@ def _aim(p: np.record, words: Sizes, prices: Prices, owned: Sizes, target: Sizes
 
 @njit
 def _refresh(
-    out: d.Array, p: np.record, s: np.record, words: Sizes, prices: Prices, owned: Sizes, total: Sizes,
-    target: Sizes, views: Floats, maker: int,
+    out: d.Array,
+    p: np.record,
+    s: np.record,
+    words: Sizes,
+    prices: Prices,
+    owned: Sizes,
+    total: Sizes,
+    target: Sizes,
+    views: Floats,
+    maker: int,
 ) -> None:
     """A maker looks again: first cancels, so that it never meets itself, then adds without crossing."""
     views[maker] += p.view_weight * (s.log_odds - views[maker]) + p.view_noise * normal(words)
@@ -207,9 +222,17 @@ def _refresh(
 
 @njit
 def _take(
-    out: d.Array, s: np.record, words: Sizes, prices: Prices, owned: Sizes, total: Sizes, side: int, size: int, limit: float
+    out: d.Array,
+    s: np.record,
+    words: Sizes,
+    prices: Prices,
+    owned: Sizes,
+    total: Sizes,
+    side: int,
+    size: int,
+    limit: float,
 ) -> None:
-    """A taker buys (BID) or sells (ASK) up to `size` at prices no worse than `limit`: each print, then its level."""
+    """A taker buys (BID) or sells (ASK) up to `size` no worse than `limit`: each print, then its level."""
     book = d.ASK if side == d.BID else d.BID
     owners = owned.shape[0]
     while size > 0:
@@ -303,8 +326,16 @@ def _snapshot(out: d.Array, s: np.record, prices: Prices, total: Sizes) -> None:
 
 @njit
 def _happen(
-    out: d.Array, p: np.record, s: np.record, words: Sizes, prices: Prices, owned: Sizes, total: Sizes,
-    target: Sizes, views: Floats, draw: float,
+    out: d.Array,
+    p: np.record,
+    s: np.record,
+    words: Sizes,
+    prices: Prices,
+    owned: Sizes,
+    total: Sizes,
+    target: Sizes,
+    views: Floats,
+    draw: float,
 ) -> None:
     """What happens now, by `draw` on [0, sum of all rates)."""
     draw -= p.refresh_rate * p.makers
@@ -332,8 +363,15 @@ def _happen(
 
 @njit
 def _open(
-    out: d.Array, p: np.record, s: np.record, words: Sizes, prices: Prices, owned: Sizes, total: Sizes,
-    target: Sizes, views: Floats,
+    out: d.Array,
+    p: np.record,
+    s: np.record,
+    words: Sizes,
+    prices: Prices,
+    owned: Sizes,
+    total: Sizes,
+    target: Sizes,
+    views: Floats,
 ) -> None:
     s.now_ns = p.open_ns
     s.latency_ns = p.feed_latency_ns

@@ -22,7 +22,7 @@ Words = npt.NDArray[np.int64]
 
 @njit
 def seed_words(words: Words, seed: int) -> None:
-    """Fill `words` (shape (4,)) from `seed`, any non-negative int64, by the 32-bit finaliser of MurmurHash3."""
+    """Fill `words` (shape (4,)) from a non-negative `seed` by the 32-bit finaliser of MurmurHash3."""
     low = int(seed) & MASK32
     high = (int(seed) >> 32) & MASK32
     for i in range(4):

@@ -27,7 +27,8 @@ from pr3dict.runtime.assumptions import sentences
 from pr3dict.runtime.spec import OPTIMISTIC, PESSIMISTIC, QUEUES, BacktestSpec
 from pr3dict.runtime.tapeset import TapeSet, fee_name, fee_rows, grid_rows, market_rows
 
-CHUNK = 5_000  # events between two looks at the keyboard, the progress bar and the standing quotes
+LOOKS = 256  # at the keyboard, the progress bar and the standing quotes, spread over a replay
+SHORTEST_CHUNK, LONGEST_CHUNK = 250, 5_000  # events between two looks
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 SHORT_SPAN_NS = 3600 * NS_PER_S
@@ -43,6 +44,7 @@ class Replay:
         self.spec = spec
         self.queue = queue
         self.interval_ns = curve_interval_ns(tapes.span_ns)
+        self.chunk = min(max(len(tapes.events) // LOOKS, SHORTEST_CHUNK), LONGEST_CHUNK)
         self._start(len(tapes.events) // 2 + 65_536)
 
     def _start(self, fill_capacity: int) -> None:
@@ -55,14 +57,14 @@ class Replay:
         """Share of the events that we have seen, 0 to 1."""
         return int(self.world.clock[0].local_event) / max(1, len(self.tapes.events))
 
-    def advance(self, steps: int = CHUNK) -> bool:
-        """Go on for `steps` events; True when the replay is over.
+    def advance(self, steps: int | None = None) -> bool:
+        """Go on for `steps` events (by default a share of the tapes); True when the replay is over.
 
         Raises:
             WorkError: a bounded buffer of the replay overflowed.
         """
         began_s = time.perf_counter()
-        over = replay.run(self.world, self.tapes.events, steps)
+        over = replay.run(self.world, self.tapes.events, self.chunk if steps is None else steps)
         self.elapsed_s += time.perf_counter() - began_s
         self.witness.look(self.world.quotes)
         error = int(self.world.account[0].error)
@@ -250,9 +252,7 @@ def finish(run: Replay, refused: dict[int, str], on_progress: OnProgress | None 
         other = report if queue == run.queue else _run(run.tapes, run.spec, queue, on_progress).report()
         brackets[queue] = Bracket(queue, other.total.pnl.net_micros, other.total.count("fills"))
     why = [
-        (refused[m],)
-        if m in refused
-        else tuple(run.witness.sentences(m, run.world.stats[m], run.world.params[m]))
+        (refused[m],) if m in refused else tuple(run.witness.sentences(m, run.world))
         for m in range(len(run.tapes.metas))
     ]
     unsettled = sum(not market.books.valuation.settled for market in report.markets)

@@ -60,6 +60,7 @@ def make_spec(
     rules["max_heat_ppm"] = limits.max_heat_ppm
     rules["daily_loss_limit_micros"] = limits.daily_loss_limit_micros
     rules["rearm_daily"] = limits.rearm_daily
+    rules["max_order_rate"] = limits.max_order_rate
     rules["merge_threshold"] = MERGE_THRESHOLD
     return BacktestSpec(
         params=config.to_params(),

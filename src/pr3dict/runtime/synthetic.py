@@ -70,46 +70,96 @@ class Regime(msgspec.Struct, frozen=True, kw_only=True):
     clustering_minutes: float = 2.0
 
 
-REGIMES: Final = tuple(
-    (
-        Regime(name="calm", about="a liquid market with little news"),
-        Regime(name="volatile", about="the probability wanders fast", volatility=0.35, refresh_rate=180.0, p0=0.45),
-        Regime(
-            name="thin", about="few makers with little size", makers=2, maker_contracts=330.0, levels=9,
-            half_spread_cents=2.0, noise_rate=25.0, depth_rate=80.0, p0=0.6,
-        ),
-        Regime(
-            name="wide_spread", about="makers keep six cents or more apart", half_spread_cents=3.2, levels=7,
-            noise_rate=40.0, informed_edge_cents=2.0, p0=0.4,
-        ),
-        Regime(
-            name="trending_yes", about="information piles up and YES wins", outcome=1, p0=0.35, volatility=0.22,
-            refresh_rate=90.0,
-        ),
-        Regime(
-            name="trending_no", about="information piles up and NO wins", outcome=0, p0=0.65, volatility=0.22,
-            refresh_rate=90.0,
-        ),
-        Regime(
-            name="news_heavy", about="news jumps every few hours", news_rate=0.4, news_size=0.6, p0=0.55,
-            informed_rate=90.0,
-        ),
-        Regime(
-            name="short_dated", about="a 15-minute market on a fine grid at the tails", grid="tapered_deci_cent",
-            hours=15 * MINUTE_H, volatility=0.6, resolve=1.0, resolve_floor_hours=MINUTE_H / 60,
-            half_spread_cents=0.6, makers=6, levels=10, maker_contracts=120.0, refresh_rate=9_000.0,
-            view_noise=0.01, noise_rate=6_000.0, noise_contracts=30.0, informed_rate=3_000.0, depth_rate=18_000.0,
-            clustering_minutes=0.1,
-        ),
-        Regime(
-            name="deep_book", about="large resting size", maker_contracts=1_500.0, depth_contracts=400.0,
-            depth_limit_contracts=20_000.0, noise_contracts=80.0, informed_contracts=500.0,
-        ),
-        Regime(
-            name="one_sided_flow", about="four takers of five buy YES", noise_buy=0.8, noise_rate=80.0, p0=0.5,
-        ),
-    )
-)  # fmt: skip
+REGIMES: Final = (
+    Regime(name="calm", about="a liquid market with little news"),
+    Regime(
+        name="volatile",
+        about="the probability wanders fast",
+        volatility=0.35,
+        refresh_rate=180.0,
+        p0=0.45,
+    ),
+    Regime(
+        name="thin",
+        about="few makers with little size",
+        makers=2,
+        maker_contracts=330.0,
+        levels=9,
+        half_spread_cents=2.0,
+        noise_rate=25.0,
+        depth_rate=80.0,
+        p0=0.6,
+    ),
+    Regime(
+        name="wide_spread",
+        about="makers keep six cents or more apart",
+        half_spread_cents=3.2,
+        levels=7,
+        noise_rate=40.0,
+        informed_edge_cents=2.0,
+        p0=0.4,
+    ),
+    Regime(
+        name="trending_yes",
+        about="information piles up and YES wins",
+        outcome=1,
+        p0=0.35,
+        volatility=0.22,
+        refresh_rate=90.0,
+    ),
+    Regime(
+        name="trending_no",
+        about="information piles up and NO wins",
+        outcome=0,
+        p0=0.65,
+        volatility=0.22,
+        refresh_rate=90.0,
+    ),
+    Regime(
+        name="news_heavy",
+        about="news jumps every few hours",
+        news_rate=0.4,
+        news_size=0.6,
+        p0=0.55,
+        informed_rate=90.0,
+    ),
+    Regime(
+        name="short_dated",
+        about="a 15-minute market on a fine grid at the tails",
+        grid="tapered_deci_cent",
+        hours=15 * MINUTE_H,
+        volatility=0.6,
+        resolve=1.0,
+        resolve_floor_hours=MINUTE_H / 60,
+        half_spread_cents=0.6,
+        makers=6,
+        levels=10,
+        maker_contracts=120.0,
+        refresh_rate=9_000.0,
+        view_noise=0.01,
+        noise_rate=6_000.0,
+        noise_contracts=30.0,
+        informed_rate=3_000.0,
+        depth_rate=18_000.0,
+        clustering_minutes=0.1,
+    ),
+    Regime(
+        name="deep_book",
+        about="large resting size",
+        maker_contracts=1_500.0,
+        depth_contracts=400.0,
+        depth_limit_contracts=20_000.0,
+        noise_contracts=80.0,
+        informed_contracts=500.0,
+    ),
+    Regime(
+        name="one_sided_flow",
+        about="four takers of five buy YES",
+        noise_buy=0.8,
+        noise_rate=80.0,
+        p0=0.5,
+    ),
+)
 
 
 def regime(name: str) -> Regime:
@@ -191,7 +241,7 @@ def synthetic_market(
     grid = kalshi_grid(chosen.grid)
     prices = np.array(grid.prices(), np.int32)
     params = flow_params(chosen, open_ns=open_ns, feed_latency_ns=feed_latency_ns)
-    events = np.zeros(_FIRST_GUESS, d.EVENT)
+    events: d.Array = np.zeros(_FIRST_GUESS, d.EVENT)
     count = generate(events, params, seed, prices)
     if count > len(events):
         events = np.zeros(count, d.EVENT)

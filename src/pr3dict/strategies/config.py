@@ -50,6 +50,7 @@ SECONDS = Unit("seconds", NS_PER_SECOND, "0", "1000000")
 FACTOR = Unit("factor", PPM_SCALE, "0.1", "10")
 SHARE = Unit("share", PPM_SCALE, "0", "1")
 CONTRACTS = Unit("contracts", QTY_SCALE, "0", "1000000")
+COUNT_RATE = Unit("a second", PPM_SCALE, "0.1", "1000")
 COUNT = Unit("count", 1, "1", "1000000")
 
 _SECONDS_OF_SUFFIX = {
@@ -68,6 +69,7 @@ class PortfolioLimits(NamedTuple):
     max_heat_ppm: int
     daily_loss_limit_micros: int
     rearm_daily: bool
+    max_order_rate: float  # a second
 
 
 def _facts(unit: str, scale: int, section: str, param: str, allowed: str) -> dict[str, Any]:
@@ -246,6 +248,9 @@ class MarketMakingConfig(BaseModel):
     max_order_size: Decimal = _setting(
         "100", CONTRACTS, "Risk", "max_order_size", "Largest single order.", low="0.01", high="100000")
 
+    max_orders_per_second: Decimal = _setting(
+        "10", COUNT_RATE, "Portfolio", "",
+        "New orders a second over all markets; cancels are never held back.")
     max_portfolio_heat: Decimal = _setting(
         "0.25", SHARE, "Portfolio", "",
         "Worst-case loss of positions and resting orders, as a share of equity.")
@@ -320,9 +325,12 @@ class MarketMakingConfig(BaseModel):
         return row
 
     def portfolio_limits(self) -> PortfolioLimits:
-        """What RULES needs: heat in ppm of equity, daily loss in micros, and whether a new day re-arms."""
+        """What RULES needs: heat in ppm of equity, daily loss in micros, whether a new day re-arms, order rate."""
         return PortfolioLimits(
-            self.integer("max_portfolio_heat"), self.integer("daily_loss_limit"), self.rearm_daily
+            self.integer("max_portfolio_heat"),
+            self.integer("daily_loss_limit"),
+            self.rearm_daily,
+            float(self.max_orders_per_second),
         )
 
 

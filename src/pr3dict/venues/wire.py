@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -33,7 +32,7 @@ _STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[(\d+)\]")
 class Decimals(dict[str, int]):
     """Reads the decimal strings of one field as integers of 10**-places, exactly: `decimals[text]`.
 
-    A feed repeats few prices and sizes, so most reads are one look into the dictionary; what is new is learned.
+    A feed repeats few prices and sizes, so most reads are one look into the dictionary; new ones are learned.
     `DataError` names field and text when the text is not a plain decimal number that fits.
     """
 
@@ -49,8 +48,8 @@ class Decimals(dict[str, int]):
         self[text] = value
         return value
 
-    def checked(self, value: int, text: str) -> int:
-        """`value` if the field may hold it."""
+    def checked(self, value: int, text: str) -> int:  # noqa: ARG002 - a narrower field names it
+        """`value` as the field means it; refuses what the field can't hold."""
         return value
 
     def refuse(self, text: str, why: str) -> DataError:
@@ -61,7 +60,9 @@ class Decimals(dict[str, int]):
         whole, dot, part = text.partition(".")
         digits = whole[1:] if whole[:1] == "-" else whole
         fine = part.rstrip("0")
-        if not (digits.isascii() and digits.isdecimal()) or (dot and not (part.isascii() and part.isdecimal())):
+        if not (digits.isascii() and digits.isdecimal()) or (
+            dot and not (part.isascii() and part.isdecimal())
+        ):
             raise self.refuse(text, "is not a decimal number")
         if len(fine) > self.places:
             raise self.refuse(text, f"has more than {self.places} decimals")
@@ -77,6 +78,7 @@ class Sizes(Decimals):
         super().__init__(field, SIZE_PLACES)
 
     def checked(self, value: int, text: str) -> int:
+        """`value` from zero up."""
         if value < 0:
             raise self.refuse(text, "is negative; a size can't be")
         return value
@@ -89,6 +91,7 @@ class Prices(Decimals):
         super().__init__(field, PRICE_PLACES)
 
     def checked(self, value: int, text: str) -> int:
+        """`value` from 0 to 1 dollar."""
         if not 0 <= value <= PRICE_SCALE:
             raise self.refuse(text, "is not a price between 0 and 1 dollar")
         return value
@@ -105,6 +108,7 @@ class YesPrices(Decimals):
         self.of_no = of_no
 
     def checked(self, value: int, text: str) -> int:
+        """`value` in YES terms."""
         if not 0 < value < PRICE_SCALE:
             raise self.refuse(text, "is not a price inside 0 and 1 dollar, where orders rest")
         return PRICE_SCALE - value if self.of_no else value
@@ -144,7 +148,9 @@ class EventRows:
         """Append one row."""
         i = self.count
         if i >= self._capacity:
-            raise DataError(f"a message holds more than {self._capacity} levels; give the decoder a longer buffer")
+            raise DataError(
+                f"a message holds more than {self._capacity} levels; give the decoder a longer buffer"
+            )
         _ROW.pack_into(
             self._bytes, i * _ROW.size, exch_ns, local_ns, size, aux, price, market, kind, side, bits
         )
@@ -169,32 +175,33 @@ class BookCache:
         self.synced = False
 
     def replace(
-        self, rows: EventRows, levels: Iterable[tuple[int, int, int]], exch_ns: int, local_ns: int
+        self, rows: EventRows, bids: dict[int, int], asks: dict[int, int], exch_ns: int, local_ns: int
     ) -> None:
-        """A full book of (side, price, size) came: emit the LEVEL rows that lead there.
+        """A full book came, size by price: emit the LEVEL rows that lead there from what was known.
 
-        What is gone is taken away first, so that the book is never crossed on the way.
+        What is gone is taken away first, so that the book is never crossed on the way; what stands as it was
+        is not repeated.
         """
-        fresh: tuple[dict[int, int], dict[int, int]] = ({}, {})
-        for side, price, size in levels:
-            if size > 0:
-                fresh[side][price] = size
-        first = rows.count
-        changes = [(s, p, 0) for s in (d.BID, d.ASK) for p in self.sides[s] if p not in fresh[s]]
-        changes += [(s, p, size) for s in (d.BID, d.ASK) for p, size in fresh[s].items()]
-        for side, price, size in changes:
-            bits = d.FROM_SNAPSHOT
-            if rows.count == first:
-                bits |= d.SNAP_FIRST
-            if rows.count == first + len(changes) - 1:
-                bits |= d.SNAP_LAST
+        changes = []
+        fresh = (bids, asks)
+        for side in (d.BID, d.ASK):
+            if 0 in fresh[side].values():
+                for price in [p for p, size in fresh[side].items() if size == 0]:
+                    del fresh[side][price]
+            changes += [(side, price, 0) for price in sorted(self.sides[side].keys() - fresh[side].keys())]
+        for side in (d.BID, d.ASK):
+            new = fresh[side].items() - self.sides[side].items()
+            changes += [(side, price, size) for price, size in sorted(new)]
+        last = len(changes) - 1
+        for i, (side, price, size) in enumerate(changes):
+            bits = d.FROM_SNAPSHOT | (d.SNAP_FIRST if i == 0 else 0) | (d.SNAP_LAST if i == last else 0)
             rows.put(d.LEVEL, self.market, exch_ns, local_ns, side, price, size, bits)
         self.sides = fresh
         self.synced = True
 
 
 def refusal(raw: bytes, error: msgspec.DecodeError) -> DataError:
-    """The `DataError` for a message that its type refuses: what is wrong, at which field, with which value."""
+    """The `DataError` for a message that its type refuses: what is wrong, where, with which value."""
     text = str(error)
     found = _PATH.search(text)
     if found is None:

@@ -1,13 +1,13 @@
 """Kalshi's market-data frames to EVENT rows in YES terms.
 
-Kalshi keeps bids only, on two sides: a NO bid at q is a YES ask at 1 - q of the same size. Deltas are increments
-and our kernels want what rests in the end, so the decoder adds them up per market. It refuses what it
-can't account for (a delta without a snapshot, a level below zero): the session then subscribes anew.
+Kalshi keeps bids only, on two sides: a NO bid at q is a YES ask at 1 - q of the same size. Deltas are
+increments and our kernels want what rests in the end, so the decoder adds them up per market. It refuses
+what it can't account for (a delta without a snapshot, a level below zero): the session subscribes anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -94,7 +94,7 @@ KNOWN_TYPES = frozenset({"orderbook_snapshot", "orderbook_delta", "trade", "tick
 
 
 class Ticker(msgspec.Struct, frozen=True):
-    """The newest ticker of a market. It moves no book: it checks one, and shows volume where trades are missing.
+    """The newest ticker of a market. It moves no book: it checks one, and tells volume.
 
     Prices in 1/10,000 dollar of YES, sizes in micro-contracts; -1: not in the message.
     """
@@ -121,7 +121,9 @@ class KalshiDecoder:
     last ticker; `ignored` counts frames of no interest or of unknown markets.
     """
 
-    def __init__(self, markets: Mapping[str, int], out: d.Array, *, no_side_in_yes_price: bool = False) -> None:
+    def __init__(
+        self, markets: Mapping[str, int], out: d.Array, *, no_side_in_yes_price: bool = False
+    ) -> None:
         self._frames = msgspec.json.Decoder(_Delta | _Snapshot | _Trade | _TickerFrame)
         self._envelope = msgspec.json.Decoder(_Envelope)
         self._books = {ticker: BookCache(row) for ticker, row in markets.items()}
@@ -134,9 +136,12 @@ class KalshiDecoder:
         self._level_sizes = (Sizes("msg.yes_dollars_fp"), Sizes("msg.no_dollars_fp"))
         self._trade_prices = YesPrices("msg.yes_price_dollars")
         self._trade_sizes = Sizes("msg.count_fp")
-        self._ticker_prices = {f: Prices(f"msg.{f}") for f in ("price_dollars", "yes_bid_dollars", "yes_ask_dollars")}
+        self._ticker_prices = {
+            f: Prices(f"msg.{f}") for f in ("price_dollars", "yes_bid_dollars", "yes_ask_dollars")
+        }
         self._ticker_sizes = {
-            f: Sizes(f"msg.{f}") for f in ("yes_bid_size_fp", "yes_ask_size_fp", "last_trade_size_fp", "volume_fp")
+            f: Sizes(f"msg.{f}")
+            for f in ("yes_bid_size_fp", "yes_ask_size_fp", "last_trade_size_fp", "volume_fp")
         }
         self.sid = 0
         self.seq = 0
@@ -203,13 +208,15 @@ class KalshiDecoder:
         price = prices[msg.price_dollars]
         change = self._delta_sizes[msg.delta_fp]
         if not book.synced:
-            raise DataError("a delta came before the market's snapshot; subscribe anew", key=msg.market_ticker)
+            raise DataError(
+                "a delta came before the market's snapshot; subscribe anew", key=msg.market_ticker
+            )
         levels = book.sides[side]
         size = levels.get(price, 0) + change
         if size < 0:
             raise DataError(
-                f"delta {msg.delta_fp!r} at {msg.price_dollars!r} leaves less than nothing; a frame was lost, "
-                "subscribe anew",
+                f"delta {msg.delta_fp!r} at {msg.price_dollars!r} leaves less than nothing: a frame "
+                "was lost, subscribe anew",
                 key=msg.market_ticker,
             )
         exch_ns = self._exch_ns(book, msg.ts_ms, local_ns)
@@ -220,12 +227,12 @@ class KalshiDecoder:
         self._rows.put(d.LEVEL, book.market, exch_ns, local_ns, side, price, size)
 
     def _on_snapshot(self, book: BookCache, msg: _SnapshotBody, local_ns: int) -> None:
-        levels = []
+        fresh = []
         for side, listed in ((d.BID, msg.yes_dollars_fp), (d.ASK, msg.no_dollars_fp)):
             prices = self._level_prices[side]
             sizes = self._level_sizes[side]
-            levels += [(side, prices[price], sizes[size]) for price, size in listed or ()]
-        book.replace(self._rows, levels, self._exch_ns(book, msg.ts_ms, local_ns), local_ns)
+            fresh.append({prices[price]: sizes[size] for price, size in listed or ()})
+        book.replace(self._rows, fresh[0], fresh[1], self._exch_ns(book, msg.ts_ms, local_ns), local_ns)
 
     def _on_trade(self, book: BookCache, msg: _TradeBody, local_ns: int) -> None:
         price = self._trade_prices[msg.yes_price_dollars]

@@ -1,8 +1,8 @@
 """Polymarket's market-channel frames to EVENT rows in YES terms.
 
-One economic book stands behind a market's two tokens: a bid for YES at p is shown as an ask for NO at 1 - p. So
-book frames of the NO token repeat those of the YES token and are skipped where both are subscribed, while
-trades of either count. A frame is one object or an array of objects.
+One economic book stands behind a market's two tokens: a bid for YES at p is shown as an ask for NO at 1 - p.
+So book frames of the NO token repeat those of the YES token and are skipped where both are subscribed,
+while trades of either count. A frame is one object or an array of objects.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from pr3dict.venues.wire import (
 )
 
 
-class _Level(msgspec.Struct):
+class _Level(msgspec.Struct, gc=False):
     price: str
     size: str
 
 
-class _Change(msgspec.Struct):
+class _Change(msgspec.Struct, gc=False):
     price: str
     size: str
     side: str
@@ -89,7 +89,9 @@ class PolymarketDecoder:
     `ignored` counts messages of no interest or of unknown tokens.
     """
 
-    def __init__(self, tokens: Mapping[str, tuple[int, bool]], out: d.Array, grids: Mapping[int, int]) -> None:
+    def __init__(
+        self, tokens: Mapping[str, tuple[int, bool]], out: d.Array, grids: Mapping[int, int]
+    ) -> None:
         self._frames = msgspec.json.Decoder(_Book | _PriceChange | _LastTrade | _TickSizeChange)
         self._arrays = msgspec.json.Decoder(list[msgspec.Raw])
         self._envelope = msgspec.json.Decoder(_Envelope)
@@ -163,7 +165,7 @@ class PolymarketDecoder:
         return milliseconds_to_ns(int(text), "timestamp")
 
     def _side(self, token: _Token, text: str) -> int:
-        """Side of the YES book (or of the taker) that buying or selling this token means; -1: unknown word."""
+        """Side in YES terms that buying or selling this token means; -1: unknown word."""
         if text == "BUY":
             return d.ASK if token.is_no else d.BID
         if text == "SELL":
@@ -199,14 +201,15 @@ class PolymarketDecoder:
 
     def _on_book(self, token: _Token, message: _Book, local_ns: int) -> None:
         exch_ns = self._exch_ns(message.timestamp)
-        levels = []
-        for field, own_side, listed in (("bids", d.BID, message.bids), ("asks", d.ASK, message.asks)):
-            side = 1 - own_side if token.is_no else own_side
+        fresh = []
+        for field, listed in (("bids", message.bids), ("asks", message.asks)):
             prices = self._prices[field][token.is_no]
             sizes = self._sizes[field]
-            levels += [(side, prices[level.price], sizes[level.size]) for level in listed]
-        if not token.shadow:
-            token.book.replace(self._rows, levels, exch_ns, local_ns)
+            fresh.append({prices[level.price]: sizes[level.size] for level in listed})
+        if token.shadow:
+            return
+        bids, asks = reversed(fresh) if token.is_no else fresh
+        token.book.replace(self._rows, bids, asks, exch_ns, local_ns)
 
     def _on_trade(self, token: _Token, message: _LastTrade, local_ns: int) -> None:
         exch_ns = self._exch_ns(message.timestamp)

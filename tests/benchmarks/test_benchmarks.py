@@ -1,0 +1,70 @@
+"""Each benchmark runs at a tiny size and ends in one JSON line with the keys that others read."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def last_line(repo_root: Path, script: str, *arguments: str) -> dict[str, Any]:
+    """Run a benchmark and parse the last line that it prints."""
+    done = subprocess.run(
+        [sys.executable, str(repo_root / "benchmarks" / script), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("hftbacktest") is None,
+    reason="hftbacktest is not installed: it is an extra of the benchmarks (pip install pr3dict[bench])",
+)
+def test_replay_beside_hftbacktest(repo_root: Path) -> None:
+    result = last_line(
+        repo_root, "replay_vs_hftbacktest.py", "--events", "40000", "--repeats", "1", "--book", "roi_vector"
+    )
+    assert set(result) == {"events", "ours_events_per_s", "hftbacktest_events_per_s", "ratio", "models"}
+    assert 20_000 < result["events"] < 80_000 and set(result["models"]) == {"risk_averse", "power3"}
+    for model in result["models"].values():
+        assert result["ratio"] <= model["ratio"]
+        assert model["ours_fills"] > 0 and model["hftbacktest_fills"] > 0
+        assert model["fills_ratio"] == round(model["ours_fills"] / model["hftbacktest_fills"], 4)
+        assert abs(model["ours_final_position"]) <= model["ours_traded"]
+        assert abs(model["hftbacktest_final_position"]) <= model["hftbacktest_traded"]
+        assert 0 <= model["position_diff_share_of_volume"] <= 1
+
+
+def test_tick_to_quote(repo_root: Path, data_dir: Path) -> None:
+    result = last_line(repo_root, "tick_to_quote.py", "--data", str(data_dir), "--messages", "3000")
+    assert set(result) == {"p50_us", "p99_us", "messages", "kalshi", "polymarket"}
+    assert result["messages"] == result["kalshi"]["messages"] + result["polymarket"]["messages"] == 5_400
+    for venue in ("kalshi", "polymarket"):
+        assert 0 < result[venue]["p50_us"] <= result[venue]["p99_us"]
+        assert result[venue]["decisions"] > 0 and result[venue]["orders"] > 0
+
+
+def test_tick_to_quote_says_where_recordings_are_missed(repo_root: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(repo_root / "benchmarks" / "tick_to_quote.py"),
+            "--data",
+            str(tmp_path / "none"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1 and "no recordings at" in done.stderr and "Traceback" not in done.stderr

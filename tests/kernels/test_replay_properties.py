@@ -1,0 +1,468 @@
+"""The replay with the real policy on generated recordings: two clocks, latency, chunks, limits, agreement."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pr3dict.kernels import dtypes as d
+from pr3dict.kernels.replay import run
+from pr3dict.kernels.world import FIELDS, make_grids, new_market, new_world
+from pr3dict.strategies.presets import build_config
+
+CONTRACT = 1_000_000
+MS = 1_000_000
+SECOND = 1_000 * MS
+OPEN = 1_700_000_000 * SECOND
+GRIDS = (tuple(range(100, 10_000, 100)), tuple(range(50, 10_000, 50)))
+MAPS = make_grids(GRIDS)
+MARKETS = 3  # 0 and 1 net positions and exclude each other, 2 holds tokens apart
+ALL = 1 << 40
+FEED, ENTRY, RESPONSE = 30 * MS, 20 * MS, 25 * MS
+
+
+# --- generated recordings -------------------------------------------------------------------------------
+
+
+class Recorder:
+    """Writes a random but consistent recording: books are never crossed, trades come before their levels."""
+
+    def __init__(self, seed, *, rare):
+        self.rng = random.Random(seed)
+        self.rows = []
+        self.now = OPEN
+        self.books = [({}, {}) for _ in range(MARKETS)]
+        self.grid = [0] * MARKETS
+        self.fair = [self.rng.randrange(3_000, 7_000) for _ in range(MARKETS)]
+        self.rare = rare
+
+    def write(self, m, kind, side=0, price=0, qty=0, aux=0):
+        self.rows.append((self.now, m, kind, side, price, qty, aux))
+
+    def level(self, m, side, price, size):
+        book = self.books[m]
+        for other in [
+            p for p in book[1 - side] if (p <= price if side == d.BID else p >= price) and size > 0
+        ]:
+            self.write(m, d.LEVEL, 1 - side, other, 0)
+            del book[1 - side][other]
+        self.write(m, d.LEVEL, side, price, size)
+        book[side][price] = size
+        if size == 0:
+            del book[side][price]
+
+    def take(self, m, taker, size):
+        resting = self.books[m][1 - taker]
+        while size > 0 and resting:
+            price = min(resting) if taker == d.BID else max(resting)
+            traded = min(size, resting[price])
+            self.write(m, d.TRADE, taker, price, traded)
+            self.level(m, 1 - taker, price, resting[price] - traded)
+            size -= traded
+
+    def step(self):
+        rng = self.rng
+        self.now += rng.choice([0, 1, 5 * MS, 20 * MS, 200 * MS, 3 * SECOND])
+        m = rng.randrange(MARKETS)
+        self.fair[m] = min(max(self.fair[m] + rng.choice([-60, -20, 0, 20, 60]), 1_000), 9_000)
+        kind = rng.random()
+        if kind < 0.62:
+            side = rng.randrange(2)
+            away = rng.choice([100, 150, 250, 400, 700])
+            price = self.fair[m] + (away if side == d.ASK else -away)
+            price = price // 100 * 100 if self.grid[m] == 0 else price // 50 * 50
+            size = rng.choice([0, 5, 40, 200]) * CONTRACT + rng.choice([0, 500_000])
+            if size > 0 or price in self.books[m][side]:
+                self.level(m, side, price, size)
+        elif kind < 0.97 or not self.rare:
+            self.take(m, rng.randrange(2), rng.choice([1, 8, 30, 300]) * CONTRACT)
+        elif kind < 0.985:
+            self.write(m, d.STATUS, aux=rng.choice([d.PAUSED, d.POST_ONLY_MODE, d.RESTARTING]))
+            self.now += 100 * MS
+            self.write(m, d.STATUS, aux=d.ACTIVE)
+        elif self.grid[m] == 0:  # only ever finer, as prices near the ends ask for
+            self.write(m, d.TICK, aux=1)
+            self.grid[m] = 1
+        else:
+            self.write(m, d.NEWS, qty=2 * SECOND, aux=rng.choice([d.NEWS_WIDEN, d.NEWS_PULL]))
+
+    def settle(self):
+        for m in range(MARKETS):
+            self.now += 10 * MS
+            self.write(m, d.SETTLE, qty=1_000_000 if m == 1 else 0)
+        self.now += 60 * SECOND
+        self.write(0, d.TRADE, d.BID, 5_000, CONTRACT)  # one more event, so that all reports arrive
+
+
+def recording(seed, steps=400, *, feed_ns=FEED, rare=True, settle=True):
+    """EVENT rows; what we see comes `feed_ns` and up to as much again later."""
+    recorder = Recorder(seed, rare=rare)
+    for m in range(MARKETS):
+        for side in (d.BID, d.ASK):
+            sign = 1 if side == d.ASK else -1
+            for away in (150, 300):
+                recorder.level(m, side, (recorder.fair[m] + sign * away) // 100 * 100, 60 * CONTRACT)
+    for _ in range(steps):
+        recorder.step()
+    if settle:
+        recorder.settle()
+    events = np.zeros(len(recorder.rows), d.EVENT)
+    for row, (at, m, kind, side, price, qty, aux) in zip(events, recorder.rows, strict=True):
+        row["exch_ns"], row["market"], row["kind"], row["side"] = at, m, kind, side
+        row["price"], row["qty"], row["aux"] = price, qty, aux
+    jitter = np.random.default_rng(seed).integers(0, feed_ns + 1, len(events))
+    events["local_ns"] = np.maximum.accumulate(events["exch_ns"] + feed_ns + jitter)
+    return events
+
+
+def new_params():
+    settings = {"preset": "short_dated", "levels": 2, "quote_size": 12, "max_inventory": 60}
+    params = np.repeat(build_config(file_settings=settings).to_params(), MARKETS)
+    params["min_liquidity_micros"] = params["min_existing_spread_micros"] = 0
+    params["target_inventory"] = [0, 5 * CONTRACT, 0]
+    return params
+
+
+def fresh_world(*, entry=ENTRY, response=RESPONSE, queue=d.QUEUE_POWER3, params=None, cash=2_000 * CONTRACT):
+    rows = new_market(MARKETS)
+    rows["nets_positions"], rows["reduce_in_place"], rows["status"] = [1, 1, 0], [1, 1, 0], d.ACTIVE
+    rows["event"] = [0, 0, -1]
+    rows["min_size"], rows["lot"] = CONTRACT, [CONTRACT, CONTRACT, 10_000]
+    rows["close_ns"] = rows["resolution_ns"] = OPEN + 1_500 * SECOND
+    fees = np.zeros(MARKETS, d.FEE)
+    fees["kind"] = [d.FEE_KALSHI, d.FEE_KALSHI, d.FEE_POLYMARKET]
+    fees["taker_ppm"], fees["maker_ppm"] = 70_000, [17_500, 17_500, 0]
+    fees["rebate_ppm"], fees["unit_micros"] = [0, 0, 200_000], 100
+    rules = np.zeros(1, d.RULES)
+    rules["queue"], rules["queue_power"] = queue, 2.0
+    rules["entry_ns"], rules["response_ns"] = entry, response
+    rules["order_rate"], rules["order_burst"] = 30.0, 20.0
+    rules["max_heat_ppm"], rules["curve_interval_ns"] = 250_000, 10 * SECOND
+    rules["merge_threshold"] = 5 * CONTRACT
+    return new_world(
+        MAPS, new_params() if params is None else params, fees, rows, grid_of_market=[0] * MARKETS,
+        rules=rules, cash_micros=cash, fill_capacity=20_000, curve_capacity=1_000,
+    )  # fmt: skip
+
+
+def replayed(events, **how):
+    world = fresh_world(**how)
+    assert run(world, events, ALL)
+    assert int(world.account[0]["error"]) == 0
+    return world
+
+
+def arrays(world):
+    """Every array of a world by name, but for the grids."""
+    return {name: getattr(world, name) for name in FIELDS if name != "grids"}
+
+
+def digest(world):
+    joined = hashlib.sha256()
+    for name, array in arrays(world).items():
+        joined.update(name.encode() + np.ascontiguousarray(array).tobytes())
+    return joined.hexdigest()
+
+
+def messages(world, entry=ENTRY):
+    """All that we ever sent, as (when it was sent, what)."""
+    rows = world.outbox[: int(world.clock[0]["outbox_tail"])]
+    assert len(rows) < len(world.outbox), "the ring has turned over"
+    fields = ("kind", "market", "slot", "id", "qty", "price", "side", "tif", "leg")
+    return [(int(row["at_ns"]) - entry, *(int(row[name]) for name in fields)) for row in rows]
+
+
+def fills(world):
+    return world.fills[: int(world.clock[0]["fill_count"])]
+
+
+# --- one run, any way -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_in_chunks_or_in_one_go(seed):
+    events = recording(seed)
+    whole = replayed(events)
+    assert len(fills(whole)) > 20 and len(messages(whole)) > 100, "the recording is alive"
+    rng = random.Random(seed)
+    parts = fresh_world()
+    while not run(parts, events, rng.choice([1, 2, 7, 60])):
+        pass
+    for name, array in arrays(whole).items():
+        assert array.tobytes() == getattr(parts, name).tobytes(), f"{name} differs"
+
+
+NO_JIT = """
+import importlib.util, sys, numba
+assert numba.config.DISABLE_JIT
+spec = importlib.util.spec_from_file_location("properties", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+print(module.digest(module.replayed(module.recording(11, 160))))
+"""
+
+
+def test_plain_python_gives_the_same_bytes():
+    events = recording(11, 160)
+    world = replayed(events)
+    assert len(fills(world)) > 3
+    answer = subprocess.run(
+        [sys.executable, "-c", NO_JIT, __file__], env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.strip() == digest(world)
+
+
+@pytest.mark.parametrize("queue", [d.QUEUE_RISK_AVERSE, d.QUEUE_LOG])
+def test_the_same_input_gives_the_same_bytes(queue):
+    events = recording(5, 200)
+    assert digest(replayed(events, queue=queue)) == digest(replayed(events, queue=queue))
+
+
+# --- two clocks -----------------------------------------------------------------------------------------
+
+
+def spliced(first, second, keep):
+    """`first` where `keep` (n,) holds, and what `second` has after the last instant of that."""
+    head = first[keep]
+    tail = second[second["exch_ns"] > head["exch_ns"][-1]]
+    events = np.concatenate([head, tail])
+    events["local_ns"] = np.maximum.accumulate(events["local_ns"])
+    return events
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_future_has_no_say(seed):
+    first, second = (recording(s, rare=False, settle=False) for s in (seed, seed + 100))
+    middle = int(first["exch_ns"][len(first) // 2])
+    other = spliced(first, second, first["exch_ns"] <= middle)
+    assert len(other) != len(first) or (other != first).any()
+    one, two = replayed(first), replayed(other)
+    before = [message for message in messages(one) if message[0] <= middle]
+    assert before == [message for message in messages(two) if message[0] <= middle]
+    assert len(before) > 30
+    assert messages(one) != messages(two), "the rest of the recording does have a say"
+    known = [field for field in d.FILL.names if field != "after_micros"]
+    early = [fills(world)[fills(world)["exch_ns"] <= middle][known] for world in (one, two)]
+    assert early[0].tolist() == early[1].tolist()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_happened_but_was_not_yet_seen_has_no_say(seed):
+    # Our messages never arrive, so what we do follows from market data alone, whatever happened meanwhile.
+    first, second = (recording(s, feed_ns=2 * SECOND, rare=False, settle=False) for s in (seed, seed + 100))
+    middle = int(first["local_ns"][len(first) // 2])
+    seen = first["local_ns"] <= middle
+    other = spliced(first, second, seen)
+    other["local_ns"][seen.sum() :] = np.maximum(other["local_ns"][seen.sum() :], middle + 1)
+    assert (other["exch_ns"][seen.sum() :] <= middle).any(), "something happened that was not seen"
+    one, two = replayed(first, entry=ALL), replayed(other, entry=ALL)
+    before = [message for message in messages(one, ALL) if message[0] <= middle]
+    assert before == [message for message in messages(two, ALL) if message[0] <= middle]
+    assert before
+
+
+def quiet_world(**how):
+    """A world whose policy never quotes, for orders sent by hand."""
+    params = new_params()
+    params["quote_size"] = 0
+    return fresh_world(params=params, **how)
+
+
+def events_of(*rows):
+    """EVENT rows of market 0 from (exch ms, local ms, kind, side, price, contracts)."""
+    events = np.zeros(len(rows), d.EVENT)
+    for event, (exch, local, kind, side, price, contracts) in zip(events, rows, strict=True):
+        event["exch_ns"], event["local_ns"] = OPEN + exch * MS, OPEN + local * MS
+        event["kind"], event["side"], event["price"], event["qty"] = kind, side, price, contracts * CONTRACT
+    return events
+
+
+def send(world, at_ms, side, price, contracts, tif=d.POST_ONLY):
+    """An order that reaches the exchange at `at_ms` after the opening."""
+    clock = world.clock[0]
+    tail = int(clock["outbox_tail"])
+    row = world.outbox[tail]
+    row["at_ns"], row["kind"], row["id"], row["slot"] = OPEN + at_ms * MS, d.NEW, 500 + tail, tail
+    row["side"], row["price"], row["qty"], row["tif"] = side, price, contracts * CONTRACT, tif
+    clock["outbox_tail"] = tail + 1
+
+
+def reports(world, response=RESPONSE):
+    """(when it happened at the exchange, what, why)"""
+    rows = world.inbox[: int(world.clock[0]["inbox_tail"])]
+    return [(int(row["at_ns"]) - OPEN - response, int(row["kind"]), int(row["why"])) for row in rows]
+
+
+TOUCH = ((0, 100, d.LEVEL, d.BID, 4_000, 10), (0, 100, d.LEVEL, d.ASK, 6_000, 10))
+LAST = (1_000, 1_100, d.NEWS, 0, 0, 0)
+
+
+def test_an_order_comes_after_what_the_recording_holds_at_its_instant():
+    world = quiet_world()
+    send(world, 50, d.BID, 5_000, 5)  # the ask at 5,000 came at the same instant: it is crossed
+    send(world, 60, d.BID, 4_500, 5)  # the trade of this instant was before us
+    events = events_of(
+        *TOUCH, (50, 150, d.LEVEL, d.ASK, 5_000, 3), (60, 160, d.TRADE, d.ASK, 4_500, 5),
+        (61, 161, d.TRADE, d.ASK, 4_500, 2), LAST,
+    )  # fmt: skip
+    assert run(world, events, ALL)
+    assert [int(row["exch_ns"]) - OPEN for row in fills(world)] == [61 * MS]
+    assert reports(world) == [
+        (50 * MS, d.REJECT, d.WHY_POST_ONLY_CROSS),
+        (60 * MS, d.ACK, d.WHY_NONE),
+        (61 * MS, d.FILL_REPORT, d.WHY_NONE),
+    ]
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_an_order_meets_the_book_of_its_arrival_not_the_one_we_saw(late):
+    world = quiet_world()
+    send(world, 50 + late, d.BID, 6_000, 10, d.IOC)
+    events = events_of(*TOUCH, (51, 400, d.LEVEL, d.ASK, 6_000, 4), LAST)
+    assert run(world, events, ALL)
+    assert [int(row["qty"]) for row in fills(world)] == [(10, 4)[late] * CONTRACT]
+
+
+def test_the_first_order_follows_the_first_book_seen():
+    events = recording(2, 40, rare=False, settle=False)
+    opening = int(events["local_ns"][0])
+    world = fresh_world()
+    run(world, events, ALL)
+    sent = messages(world)
+    assert sent[0][0] >= opening
+    seen = {int(at) for at in events["local_ns"]} | {int(row["at_ns"]) for row in world.inbox}
+    on_an_arrival = [message for message in sent if message[0] in seen]
+    assert len(on_an_arrival) > len(sent) // 2
+    answered = {
+        int(row["id"]): int(row["at_ns"]) for row in world.inbox[: int(world.clock[0]["inbox_tail"])][::-1]
+    }
+    for at, kind, _, _, order_id, *_ in sent:
+        if kind == d.NEW and order_id in answered:
+            assert answered[order_id] == at + ENTRY + RESPONSE, "an answer takes both ways"
+
+
+@pytest.mark.parametrize("latency", [0, 1 * MS, 90 * MS])
+def test_a_crossing_order_is_not_sent_again_on_the_same_book(latency):
+    # The ask falls to 4,500 at 90 ms and we see it at 200: what is decided in between crosses it once only.
+    world = fresh_world(entry=latency, response=latency)
+    world.rules[0]["order_rate"] = 0.0
+    events = events_of(*TOUCH, (90, 200, d.LEVEL, d.ASK, 4_500, 10), LAST)
+    assert run(world, events, ALL)
+    refused = [(at, why) for at, kind, why in reports(world, response=latency) if kind == d.REJECT]
+    assert [why for _, why in refused] == [d.WHY_POST_ONLY_CROSS] * 2  # two levels
+    bids = [message for message in messages(world, latency) if message[1] == d.NEW and message[7] == d.BID]
+    assert max(message[0] for message in bids) >= OPEN + 200 * MS, "on the newer book it is"
+    assert max(message[6] for message in bids[2:]) < 4_500
+
+
+# --- always ---------------------------------------------------------------------------------------------
+
+
+def check_limits(world, m):
+    """No limit breaks even if all that is open or on its way fills, as we see it and as the exchange does."""
+    params, market, held = world.params[m], world.markets[m], world.holdings[m]
+    target, most = int(params["target_inventory"]), int(params["max_inventory"])
+    gross_limit = int(params["max_position_size"])
+    ours = world.orders[m][world.orders[m]["state"] != d.FREE]
+    theirs = world.exchange_orders[m][world.active[m, : int(held["live_orders"])]]
+    clock = world.clock[0]
+    flying = world.outbox[int(clock["outbox_head"]) : int(clock["outbox_tail"])]
+    flying = flying[(flying["market"] == m) & (flying["kind"] == d.NEW)]
+    for side, sign in ((d.BID, 1), (d.ASK, -1)):
+        opened = int(ours["remaining"][ours["side"] == side].sum())
+        assert int(market["open_bid" if side == d.BID else "open_ask"]) == opened
+        net = int(market["yes_contracts"]) - int(market["no_contracts"])
+        assert sign * (net - target) + opened <= most
+        resting = int(theirs["remaining"][theirs["side"] == side].sum())
+        resting += int(flying["qty"][flying["side"] == side].sum())
+        net = int(held["yes_contracts"]) - int(held["no_contracts"])
+        assert sign * (net - target) + resting <= most
+        if market["nets_positions"]:
+            assert sign * net + resting <= gross_limit
+    buys = int(ours["remaining"][ours["leg"] == d.BUY_LEG].sum())
+    if not market["nets_positions"] and buys:
+        assert int(market["yes_contracts"]) + int(market["no_contracts"]) + buys <= gross_limit
+    bids, asks = ours["price"][ours["side"] == d.BID], ours["price"][ours["side"] == d.ASK]
+    assert not len(bids) or not len(asks) or bids.max() < asks.min(), "we would trade with ourselves"
+
+
+def check_agreement(world):
+    """With nothing on its way either side knows the same."""
+    clock, account = world.clock[0], world.account[0]
+    if clock["outbox_head"] < clock["outbox_tail"] or clock["inbox_head"] < clock["inbox_tail"]:
+        return False
+    if clock["exchange_event"] != clock["local_event"]:
+        return False
+    assert int(account["cash_micros"]) == int(account["local_cash_micros"])
+    for m in range(MARKETS):
+        for field in ("yes_contracts", "no_contracts", "cost_micros"):
+            assert int(world.markets[m][field]) == int(world.holdings[m][field]), field
+        ours = world.orders[m][world.orders[m]["state"] != d.FREE]
+        theirs = world.exchange_orders[m][world.active[m, : int(world.holdings[m]["live_orders"])]]
+        for field in ("id", "side", "price", "remaining", "leg"):
+            assert sorted(ours[field].tolist()) == sorted(theirs[field].tolist()), field
+    return True
+
+
+@pytest.mark.parametrize(("seed", "response"), [(0, RESPONSE), (1, RESPONSE), (2, RESPONSE), (3, 500 * MS)])
+def test_limits_and_agreement_at_every_event(seed, response):
+    events = recording(seed, 600)
+    world = fresh_world(response=response)
+    agreed = 0
+    while not run(world, events, 1):
+        for m in range(MARKETS):
+            check_limits(world, m)
+        agreed += check_agreement(world)
+        account, clock = world.account[0], world.clock[0]
+        assert int(account["reserved_micros"]) >= 0
+        assert int(clock["local_event"]) <= int(clock["exchange_event"])
+    assert check_agreement(world)
+    assert agreed > 20
+    assert {int(m) for m in fills(world)["market"]} == set(range(MARKETS)), "every market was traded"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_cash_at_the_end_is_what_was_traded_and_settled(seed):
+    world = replayed(recording(seed))
+    earned = 0
+    for row in fills(world):
+        payout = int(row["qty"]) if row["market"] == 1 else 0  # market 1 ends YES, the others NO
+        earned += int(row["cash_micros"]) + (payout if row["side"] == d.BID else -payout)
+        earned += int(row["rebate_micros"]) - int(row["fee_micros"])
+    assert int(world.account[0]["cash_micros"]) == 2_000 * CONTRACT + earned
+    assert int(world.account[0]["local_cash_micros"]) == int(world.account[0]["cash_micros"])
+    last = world.curve[int(world.clock[0]["curve_count"]) - 1]
+    assert int(last["equity_micros"]) == int(world.account[0]["cash_micros"])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_we_never_fill_more_than_the_recording_offered(seed):
+    events = recording(seed, rare=False, settle=False)
+    world = replayed(events)
+    depth = {}
+    room = {}  # (instant, market): what trades and arrivals could have given us
+    for event in events:
+        key = (int(event["market"]), int(event["side"]), int(event["price"]))
+        size = int(event["qty"])
+        if event["kind"] == d.LEVEL:
+            grown = max(0, size - depth.get(key, 0))
+            depth[key] = size
+        else:
+            grown = size if event["kind"] == d.TRADE else 0
+        at = (int(event["exch_ns"]), key[0])
+        room[at] = room.get(at, 0) + grown
+    got = {}
+    for row in fills(world):
+        if row["maker"]:
+            at = (int(row["exch_ns"]), int(row["market"]))
+            got[at] = got.get(at, 0) + int(row["qty"])
+    assert got
+    assert all(size <= room.get(at, 0) for at, size in got.items())
