@@ -50,7 +50,9 @@ def test_kalshi_fees_of_an_order_agree(price: int, sizes: list[int], maker: bool
     terms = fees.kalshi_schedule([change], direct_member=direct).at(NOW)
     row = np.zeros(1, d.FEE)[0]
     row.kind, row.taker_ppm, row.maker_ppm = terms.formula, terms.taker_ppm, terms.maker_ppm
+    row.trade_unit_micros = terms.trade_fee_unit_micros
     row.unit_micros = terms.balance_unit_micros
+    row.rebate_unit_micros = terms.rebate_unit_micros
     order, state = np.zeros(1, d.EXCHANGE_ORDER)[0], FeeState()
     for size in sizes:
         paid = units.notional_ceil(price, size)

@@ -53,6 +53,8 @@ class Both:
         for row, terms in zip(fee_rows, fees, strict=True):
             row["kind"], row["taker_ppm"], row["maker_ppm"] = terms.formula, terms.taker_ppm, terms.maker_ppm
             row["rebate_ppm"], row["unit_micros"] = terms.rebate_ppm, terms.balance_unit_micros
+            row["trade_unit_micros"] = terms.trade_fee_unit_micros
+            row["rebate_unit_micros"] = terms.rebate_unit_micros
         params = np.zeros(2, d.PARAMS)
         params["rebalance_threshold"] = 5 * CONTRACT
         self.world = new_world(

@@ -26,6 +26,7 @@ units = st.sampled_from([100, 10_000, 1])
 def fee_row(kind, taker, maker=0, rebate=0, unit=1):
     row = np.zeros(1, d.FEE)[0]
     row.kind, row.taker_ppm, row.maker_ppm, row.rebate_ppm, row.unit_micros = kind, taker, maker, rebate, unit
+    row.trade_unit_micros, row.rebate_unit_micros = 1, unit
     return row
 
 

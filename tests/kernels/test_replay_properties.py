@@ -139,6 +139,7 @@ def fresh_world(*, entry=ENTRY, response=RESPONSE, queue=d.QUEUE_POWER3, params=
     fees["kind"] = [d.FEE_KALSHI, d.FEE_KALSHI, d.FEE_POLYMARKET]
     fees["taker_ppm"], fees["maker_ppm"] = 70_000, [17_500, 17_500, 0]
     fees["rebate_ppm"], fees["unit_micros"] = [0, 0, 200_000], 100
+    fees["trade_unit_micros"], fees["rebate_unit_micros"] = 1, 100
     rules = np.zeros(1, d.RULES)
     rules["queue"], rules["queue_power"] = queue, 2.0
     rules["entry_ns"], rules["response_ns"] = entry, response

@@ -23,7 +23,7 @@ import enum
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -253,6 +253,25 @@ def _stated(
     return None
 
 
+class KalshiRounding(NamedTuple):
+    """To what Kalshi rounds, in micros: the model fee (up), the balance (down), what an order gets back."""
+
+    trade_fee_unit_micros: int
+    balance_unit_micros: int
+    rebate_unit_micros: int
+    source: str
+
+
+def kalshi_rounding(ns: int, *, direct_member: bool) -> KalshiRounding:
+    """The rounding rule in force at `ns`; direct members' balances are kept to $0.0001, others' to a cent."""
+    unit = DIRECT_MEMBER_UNIT_MICROS if direct_member else CENT_MICROS
+    if ns < KALSHI_CENTICENT_NS:
+        return KalshiRounding(CENT_MICROS, unit, CENT_MICROS, "Kalshi fee PDF of 2026-02-05")
+    if ns < KALSHI_MICRO_NS:
+        return KalshiRounding(100, unit, CENT_MICROS, "Kalshi fee_rounding page before 2026-09")
+    return KalshiRounding(1, unit, unit, "Kalshi fee_rounding page of 2026-09-18")
+
+
 def _kalshi_terms(ns: int, fee_type: str, multiplier_ppm: int, direct_member: bool) -> FeeTerms:
     combo_ppm = KALSHI_COMBO_MAKER_PPM if ns >= KALSHI_COMBO_NS else KALSHI_MAKER_PPM
     maker_rates = {
@@ -260,24 +279,18 @@ def _kalshi_terms(ns: int, fee_type: str, multiplier_ppm: int, direct_member: bo
         "quadratic_with_maker_fees": KALSHI_MAKER_PPM,
         "quadratic_with_combo_maker_fees": combo_ppm,
     }
-    unit = DIRECT_MEMBER_UNIT_MICROS if direct_member else CENT_MICROS
-    if ns < KALSHI_CENTICENT_NS:
-        trade_unit, rebate_unit, source = CENT_MICROS, CENT_MICROS, "Kalshi fee PDF of 2026-02-05"
-    elif ns < KALSHI_MICRO_NS:
-        trade_unit, rebate_unit, source = 100, CENT_MICROS, "Kalshi fee_rounding page before 2026-09"
-    else:
-        trade_unit, rebate_unit, source = 1, unit, "Kalshi fee_rounding page of 2026-09-18"
+    rounding = kalshi_rounding(ns, direct_member=direct_member)
     return FeeTerms(
         formula=Formula.KALSHI,
         effective_ns=ns,
         taker_ppm=ceil_div(KALSHI_TAKER_PPM * multiplier_ppm, PPM_SCALE),
         maker_ppm=ceil_div(maker_rates.get(fee_type, KALSHI_COMBO_MAKER_PPM) * multiplier_ppm, PPM_SCALE),
-        trade_fee_unit_micros=trade_unit,
-        balance_unit_micros=unit,
-        rebate_unit_micros=rebate_unit,
+        trade_fee_unit_micros=rounding.trade_fee_unit_micros,
+        balance_unit_micros=rounding.balance_unit_micros,
+        rebate_unit_micros=rounding.rebate_unit_micros,
         order_cents=ns < KALSHI_CENTICENT_NS,
         assumed=fee_type not in maker_rates,
-        source=source,
+        source=rounding.source,
     )
 
 

@@ -53,7 +53,8 @@ def see_event(w: World, event: d.Array, now_ns: int) -> None:
     book = w.books[m]
     if kind == d.LEVEL:
         level = int(w.grids.level_of_price[book.grid, event.price])
-        bk.set_level(book, w.depth[m], w.grids.level_count[book.grid], event.side, level, event.qty)
+        if level >= 0:
+            bk.set_level(book, w.depth[m], w.grids.level_count[book.grid], event.side, level, event.qty)
         book.event_ns = now_ns
     elif kind == d.TRADE:
         observe_trade(w.markets[m], w.params[m], event.side, event.price, event.qty, now_ns)

@@ -480,7 +480,9 @@ FEE = _row(
         ("taker_ppm", "i8"),  # rate x multiplier
         ("maker_ppm", "i8"),
         ("rebate_ppm", "i8"),  # share of the taker fee that comes back to the maker
+        ("trade_unit_micros", "i8"),  # Kalshi: the model fee is rounded up to this
         ("unit_micros", "i8"),  # Kalshi: precision of the account's balance
+        ("rebate_unit_micros", "i8"),  # Kalshi: an order gets rounding fees back in multiples of this
     ]
 )
 

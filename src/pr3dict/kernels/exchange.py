@@ -40,13 +40,15 @@ def integrate(w: World, m: int, now_ns: int) -> None:
         held.since_ns = max(now_ns, held.since_ns)
         return
     held.since_ns = now_ns
+    book = w.exchange_books[m]
+    if book.status in (d.CLOSED, d.DETERMINED, d.SETTLED):
+        return
     stats = w.stats[m]
     net = abs(int(held.yes_contracts) - int(held.no_contracts))
     stats.observed_ns += span
     stats.skew_sum += float(net) * span
     if net > w.params[m].rebalance_threshold:
         stats.rebalancing_ns += span
-    book = w.exchange_books[m]
     if book.status != d.ACTIVE or bk.mid_micros(book, w.grids) < 0:
         return
     stats.quotable_ns += span
@@ -265,6 +267,8 @@ def _next_hit(w: World, m: int, side: int, limit: int, after_price: int, after_s
 @njit
 def tape_level(w: World, now_ns: int, m: int, side: int, level: int, size: int) -> None:
     """The recording says that `size` rests at (side, level)."""
+    if level < 0:
+        return  # the removal of a price that a coarser grid no longer has
     book = w.exchange_books[m]
     depth = w.exchange_depth[m]
     held = w.holdings[m]

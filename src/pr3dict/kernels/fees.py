@@ -1,7 +1,7 @@
 """Fees and rebates of one fill, exact to the micro-dollar.
 
-Kalshi (fee rounding page, 2026-09): trade fee = rate x contracts x P x (1 - P) rounded up to $0.000001; the
-balance change is floored to the account's unit; the difference is a rounding fee that an accumulator of
+Kalshi (fee rounding page, 2026-09): trade fee = rate x contracts x P x (1 - P) rounded up (to $0.000001 since
+2026-09-18, see domain/fees.py); the balance change is floored to the account's unit; the difference is a rounding fee that an accumulator of
 the order gives back in whole units, never below a net fee of zero. Polymarket (docs, 2026): taker fee
 shares x rate x p (1 - p) rounded to $0.00001, makers free, and a share of the fee comes back as rebate.
 """
@@ -47,17 +47,20 @@ def fee_floor_micros(rate_ppm: int, price: int, size: int) -> int:
 
 @njit
 def kalshi_fee_micros(
-    rate_ppm: int, unit_micros: int, price: int, size: int, paid_micros: int, order: d.Array
+    fee: d.Array, rate_ppm: int, price: int, size: int, paid_micros: int, order: d.Array
 ) -> int:
     """Net fee of one fill that pays `paid_micros`; moves the order's accumulator."""
-    trade_fee = fee_ceil_micros(rate_ppm, price, size)
+    unit = int(fee.unit_micros)
+    back_unit = int(fee.rebate_unit_micros)
+    trade_unit = int(fee.trade_unit_micros)
+    model_fee = fee_ceil_micros(rate_ppm, price, size)
+    trade_fee = (model_fee + trade_unit - 1) // trade_unit * trade_unit
     debit = paid_micros + trade_fee
-    aligned = (debit + unit_micros - 1) // unit_micros * unit_micros
-    rounding = aligned - debit
-    accumulated = order.fee_accumulator_micros + rounding
-    rebate = min(accumulated // unit_micros, (trade_fee + rounding) // unit_micros) * unit_micros
-    order.fee_accumulator_micros = accumulated - rebate
-    return trade_fee + rounding - rebate
+    rounding = (debit + unit - 1) // unit * unit - debit
+    accumulated = int(order.fee_accumulator_micros) + rounding
+    back = min(accumulated, trade_fee + rounding) // back_unit * back_unit
+    order.fee_accumulator_micros = accumulated - back
+    return trade_fee + rounding - back
 
 
 @njit
@@ -77,7 +80,7 @@ def fill_fee_micros(
     """
     rate = fee.maker_ppm if maker else fee.taker_ppm
     if fee.kind == d.FEE_KALSHI:
-        return kalshi_fee_micros(rate, fee.unit_micros, price, size, paid_micros, order)
+        return kalshi_fee_micros(fee, rate, price, size, paid_micros, order)
     if fee.kind == d.FEE_POLYMARKET and rate > 0:
         return polymarket_fee_micros(rate, price, size)
     return 0

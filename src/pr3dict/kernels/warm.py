@@ -150,7 +150,17 @@ def tiny_world() -> World:
     markets["nets_positions"] = markets["reduce_in_place"] = 1
     markets["min_size"] = markets["lot"] = CONTRACT
     markets["close_ns"] = markets["resolution_ns"] = _OPEN_NS + int(_FLOW["duration_ns"])
-    fees = _row(d.FEE, {"kind": d.FEE_KALSHI, "taker_ppm": 70_000, "maker_ppm": 17_500, "unit_micros": 100})
+    fees = _row(
+        d.FEE,
+        {
+            "kind": d.FEE_KALSHI,
+            "taker_ppm": 70_000,
+            "maker_ppm": 17_500,
+            "trade_unit_micros": 1,
+            "unit_micros": 100,
+            "rebate_unit_micros": 100,
+        },
+    )
     return new_world(
         grids,
         _row(d.PARAMS, _PARAMS),

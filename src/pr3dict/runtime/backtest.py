@@ -25,7 +25,14 @@ from pr3dict.kernels.warm import tiny_world
 from pr3dict.kernels.world import World, new_world
 from pr3dict.runtime.assumptions import sentences
 from pr3dict.runtime.spec import OPTIMISTIC, PESSIMISTIC, QUEUES, BacktestSpec
-from pr3dict.runtime.tapeset import TapeSet, fee_name, fee_rows, grid_rows, market_rows
+from pr3dict.runtime.tapeset import (
+    TapeSet,
+    fee_name,
+    fee_rows,
+    grid_rows,
+    market_rows,
+    trading_day_offset_ns,
+)
 
 LOOKS = 256  # at the keyboard, the progress bar and the standing quotes, spread over a replay
 SHORTEST_CHUNK, LONGEST_CHUNK = 250, 5_000  # events between two looks
@@ -99,10 +106,12 @@ def _new_world(run: Replay, fill_capacity: int) -> World:
     rules["queue_power"] = spec.queue_power
     rules["entry_ns"] = rules["response_ns"] = latency_ns
     rules["curve_interval_ns"] = run.interval_ns
+    start_ns = tapes.start_ns
+    rules["day_offset_ns"] = trading_day_offset_ns(tapes.metas[0].venue, start_ns)
     return new_world(
         grids,
         np.repeat(spec.params, len(tapes.metas)),
-        fee_rows(tapes.metas, direct_member=spec.direct_member),
+        fee_rows(tapes.metas, at_ns=start_ns, direct_member=spec.direct_member),
         market_rows(tapes.metas),
         grid_of_market=first_grids,
         rules=rules,

@@ -5,13 +5,16 @@ from __future__ import annotations
 import glob
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from pr3dict.domain.errors import DataError
-from pr3dict.domain.fees import CENT_MICROS, DIRECT_MEMBER_UNIT_MICROS
+from pr3dict.domain.fees import kalshi_rounding
 from pr3dict.domain.market import PriceGrid
+from pr3dict.domain.units import NS_PER_SECOND
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.snapshots import flatten_snapshots
 from pr3dict.kernels.world import Grids, make_grids, new_market
@@ -33,9 +36,14 @@ class TapeSet:
     last_ns: tuple[int, ...]
 
     @property
+    def start_ns(self) -> int:
+        """Exchange time of the first event."""
+        return min(self.first_ns)
+
+    @property
     def span_ns(self) -> int:
         """From the first to the last event."""
-        return max(self.last_ns) - min(self.first_ns)
+        return max(self.last_ns) - self.start_ns
 
 
 def expand_paths(paths: Iterable[str | Path]) -> list[Path]:
@@ -171,16 +179,32 @@ def market_rows(metas: Sequence[TapeMeta]) -> d.Array:
     return rows
 
 
-def fee_rows(metas: Sequence[TapeMeta], *, direct_member: bool) -> d.Array:
-    """FEE rows of the schedules that the tapes state; `direct_member` is Kalshi's finer balance rounding."""
+def fee_rows(metas: Sequence[TapeMeta], *, at_ns: int, direct_member: bool) -> d.Array:
+    """FEE rows of the schedules that the tapes state, with Kalshi's rounding rule in force at `at_ns`.
+
+    `direct_member` is Kalshi's finer balance rounding.
+    """
     rows = np.zeros(len(metas), d.FEE)
     for row, meta in zip(rows, metas, strict=True):
         row["kind"] = FEE_KINDS[meta.fee.kind]
         row["taker_ppm"] = meta.fee.taker_ppm
         row["maker_ppm"] = meta.fee.maker_ppm
         row["rebate_ppm"] = meta.fee.rebate_ppm
-        row["unit_micros"] = DIRECT_MEMBER_UNIT_MICROS if direct_member else CENT_MICROS
+        rounding = kalshi_rounding(at_ns, direct_member=direct_member)
+        row["trade_unit_micros"] = rounding.trade_fee_unit_micros
+        row["unit_micros"] = rounding.balance_unit_micros
+        row["rebate_unit_micros"] = rounding.rebate_unit_micros
     return rows
+
+
+def trading_day_offset_ns(venue: str, at_ns: int) -> int:
+    """Start of the venue's trading day after midnight UTC: Kalshi's day is New York's, Polymarket's is UTC."""
+    if venue != "kalshi":
+        return 0
+    local = datetime.fromtimestamp(at_ns / NS_PER_SECOND, ZoneInfo("America/New_York"))
+    offset = local.utcoffset()
+    assert offset is not None  # the zone is fixed above
+    return int(-offset.total_seconds()) % 86_400 * NS_PER_SECOND
 
 
 def fee_name(meta: TapeMeta, *, direct_member: bool) -> str:
