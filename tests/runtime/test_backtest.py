@@ -17,7 +17,16 @@ from pr3dict.kernels.messages import ERROR_INBOX_FULL
 from pr3dict.runtime.backtest import Replay, admit, curve_interval_ns, run_backtest
 from pr3dict.runtime.spec import OPTIMISTIC, PESSIMISTIC, QUEUES, make_spec
 from pr3dict.runtime.synthetic import synthetic_market
-from pr3dict.runtime.tapeset import expand_paths, fee_name, fee_rows, grid_rows, load, market_rows, merge, trading_day_offset_ns
+from pr3dict.runtime.tapeset import (
+    expand_paths,
+    fee_name,
+    fee_rows,
+    grid_rows,
+    load,
+    market_rows,
+    merge,
+    trading_day_offset_ns,
+)
 from pr3dict.store.tape import Tape, write_tape
 from pr3dict.strategies.presets import build_config
 
@@ -125,7 +134,9 @@ def test_the_rounding_rule_is_that_of_the_recording():
 
 
 def test_kalshi_trades_by_new_york_days_and_polymarket_by_utc_days():
-    hours = [trading_day_offset_ns(venue, MAY_2026_NS) // 3_600_000_000_000 for venue in ("kalshi", "polymarket")]
+    hours = [
+        trading_day_offset_ns(venue, MAY_2026_NS) // 3_600_000_000_000 for venue in ("kalshi", "polymarket")
+    ]
     assert hours == [4, 0]
     assert trading_day_offset_ns("kalshi", 1_768_000_000 * 10**9) == 5 * 3_600_000_000_000  # January
 
@@ -138,7 +149,9 @@ def test_market_and_fee_rows_say_what_the_tape_says():
     assert int(known["resolution_ns"]) == int(known["close_ns"]) == market("calm").meta.close_ns
     assert int(unknown["resolution_ns"]) == int(unknown["close_ns"]) == -1
     assert (int(known["nets_positions"]), int(unknown["nets_positions"])) == (1, 0)
-    cent, direct = (fee_rows([meta], at_ns=SEPTEMBER_2026_NS, direct_member=flag)[0] for flag in (False, True))
+    cent, direct = (
+        fee_rows([meta], at_ns=SEPTEMBER_2026_NS, direct_member=flag)[0] for flag in (False, True)
+    )
     assert (int(cent["kind"]), int(cent["taker_ppm"]), int(cent["maker_ppm"])) == (d.FEE_KALSHI, 70_000, 0)
     assert int(direct["unit_micros"]) == 100
     assert int(cent["unit_micros"]) == 10_000

@@ -18,7 +18,7 @@ OFF_GRID = -1
 
 
 @njit
-def set_level(book: d.Array, depth: IntArray, level_count: int, side: int, level: int, size: int) -> int:
+def set_level(book: d.Row, depth: IntArray, level_count: int, side: int, level: int, size: int) -> int:
     """Make the resting size at (side, level) `size`; returns the size before."""
     old = depth[side, level]
     depth[side, level] = size
@@ -43,7 +43,7 @@ def set_level(book: d.Array, depth: IntArray, level_count: int, side: int, level
 
 
 @njit
-def best_bid(book: d.Array, grids: Grids) -> int:
+def best_bid(book: d.Row, grids: Grids) -> int:
     """Best bid price, -1 when there are no bids."""
     if book.bid_level < 0:
         return -1
@@ -51,7 +51,7 @@ def best_bid(book: d.Array, grids: Grids) -> int:
 
 
 @njit
-def best_ask(book: d.Array, grids: Grids) -> int:
+def best_ask(book: d.Row, grids: Grids) -> int:
     """Best ask price, -1 when there are no asks."""
     if book.ask_level >= grids.level_count[book.grid]:
         return -1
@@ -99,7 +99,7 @@ def move_levels(depth: IntArray, grids: Grids, old_grid: int, new_grid: int) -> 
 
 
 @njit
-def change_grid(book: d.Array, depth: IntArray, grids: Grids, grid: int) -> None:
+def change_grid(book: d.Row, depth: IntArray, grids: Grids, grid: int) -> None:
     """Put a book on another price grid, carrying everything over."""
     if grid == book.grid:
         return
@@ -109,7 +109,7 @@ def change_grid(book: d.Array, depth: IntArray, grids: Grids, grid: int) -> None
 
 
 @njit
-def rescan_best(book: d.Array, depth: IntArray, grids: Grids) -> None:
+def rescan_best(book: d.Row, depth: IntArray, grids: Grids) -> None:
     """Find both best levels from scratch."""
     count = int(grids.level_count[book.grid])
     level = count - 1

@@ -9,7 +9,6 @@ from __future__ import annotations
 from pr3dict.kernels import book as bk
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.diff import equity_micros, heat_limit_micros, refresh_exposure, sync_orders
-from pr3dict.kernels.dtypes import BID
 from pr3dict.kernels.estimators import (
     mature_markouts,
     measure_liquidity,
@@ -46,7 +45,7 @@ def mark_changed(w: World, m: int) -> None:
 
 
 @njit
-def see_event(w: World, event: d.Array, now_ns: int) -> None:
+def see_event(w: World, event: d.Row, now_ns: int) -> None:
     """One market-data event reaches us."""
     m = int(event.market)
     kind = event.kind
@@ -65,7 +64,7 @@ def see_event(w: World, event: d.Array, now_ns: int) -> None:
 
 
 @njit
-def _see_rare_event(w: World, event: d.Array, now_ns: int) -> None:
+def _see_rare_event(w: World, event: d.Row, now_ns: int) -> None:
     m = int(event.market)
     market = w.markets[m]
     kind = event.kind
@@ -98,7 +97,7 @@ def _see_rare_event(w: World, event: d.Array, now_ns: int) -> None:
 
 
 @njit
-def see_report(w: World, message: d.Array, now_ns: int) -> None:
+def see_report(w: World, message: d.Row, now_ns: int) -> None:
     """One report about our own orders reaches us."""
     m = int(message.market)
     market = w.markets[m]
@@ -140,7 +139,7 @@ def see_report(w: World, message: d.Array, now_ns: int) -> None:
 
 
 @njit
-def _after_refusal(market: d.Array, why: int, now_ns: int) -> None:
+def _after_refusal(market: d.Row, why: int, now_ns: int) -> None:
     """A crossing order is decided again on the newer book at once, any other after a second."""
     if why == d.WHY_POST_ONLY_CROSS:
         market.refresh = 1
@@ -149,7 +148,7 @@ def _after_refusal(market: d.Array, why: int, now_ns: int) -> None:
 
 
 @njit
-def _book_own_fill(w: World, m: int, order: d.Array, message: d.Array, now_ns: int) -> None:
+def _book_own_fill(w: World, m: int, order: d.Row, message: d.Row, now_ns: int) -> None:
     market = w.markets[m]
     size = int(message.qty)
     cash = yes_cash_micros(order.side, message.price, size)
@@ -270,7 +269,7 @@ def _requote(w: World, m: int, now_ns: int) -> None:
 
 
 @njit
-def position_loss_micros(market: d.Array) -> int:
+def position_loss_micros(market: d.Row) -> int:
     """Worst-case loss of the position alone, at least 0."""
     if_yes = int(market.cost_micros) - int(market.yes_contracts)
     if_no = int(market.cost_micros) - int(market.no_contracts)

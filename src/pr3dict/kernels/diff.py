@@ -50,7 +50,7 @@ def refresh_exposure(w: World, m: int) -> None:
 
 
 @njit
-def open_on(market: d.Array, side: int) -> int:
+def open_on(market: d.Row, side: int) -> int:
     """Contracts of own orders on a side, in every state."""
     return int(market.open_bid) if side == BID else int(market.open_ask)
 

@@ -8,6 +8,8 @@ and in plain Python. -1 means "none" for a price, an order or a level.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -211,7 +213,8 @@ def _row(fields: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]]) -> np
     if clash:
         raise TypeError(f"field names {clash} are attributes of numpy scalars: choose others")
     layout: np.dtype[np.void] = np.dtype(fields, align=True)
-    return np.dtype((np.record, layout))
+    row: np.dtype[np.record] = np.dtype((np.record, layout))  # type: ignore[assignment]
+    return row
 
 
 EVENT = _row(
@@ -626,3 +629,4 @@ CLOCK = _row(
 )
 
 Array = npt.NDArray[np.record]
+Row = Any  # one np.record: its fields are above, out of mypy's sight

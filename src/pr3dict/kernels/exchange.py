@@ -292,9 +292,7 @@ def tape_level(w: World, now_ns: int, m: int, side: int, level: int, size: int) 
 
 
 @njit
-def _arrival_meets_ours(
-    w: World, now_ns: int, m: int, side: int, level: int, size: int, mid: int
-) -> None:
+def _arrival_meets_ours(w: World, now_ns: int, m: int, side: int, level: int, size: int, mid: int) -> None:
     """New size of the tape at a price that crosses our orders would have taken them first."""
     price = int(w.grids.price_of_level[w.exchange_books[m].grid, level])
     while size > 0:
@@ -455,7 +453,7 @@ def _own_cross(w: World, m: int, side: int, price: int) -> bool:
 
 
 @njit
-def _cash_need(w: World, m: int, message: d.Array) -> int:
+def _cash_need(w: World, m: int, message: d.Row) -> int:
     """Cash that the new order locks on top of what its side locks already."""
     if message.leg == d.SELL_LEG:
         return 0
@@ -477,7 +475,7 @@ def _unsold(w: World, m: int, side: int) -> int:
 
 
 @njit
-def _refusal(w: World, now_ns: int, message: d.Array) -> int:
+def _refusal(w: World, now_ns: int, message: d.Row) -> int:
     """Why the exchange refuses a new order; WHY_NONE: it takes it."""
     m = message.market
     book = w.exchange_books[m]
@@ -508,7 +506,7 @@ def _refusal(w: World, now_ns: int, message: d.Array) -> int:
 
 
 @njit
-def _arrive_new(w: World, now_ns: int, message: d.Array) -> None:
+def _arrive_new(w: World, now_ns: int, message: d.Row) -> None:
     m = message.market
     slot = message.slot
     why = _refusal(w, now_ns, message)
@@ -549,7 +547,7 @@ def _arrive_new(w: World, now_ns: int, message: d.Array) -> None:
 
 
 @njit
-def _arrive_change(w: World, now_ns: int, message: d.Array) -> None:
+def _arrive_change(w: World, now_ns: int, message: d.Row) -> None:
     """A cancel or an in-place reduction."""
     m = message.market
     slot = message.slot
@@ -572,7 +570,7 @@ def _arrive_change(w: World, now_ns: int, message: d.Array) -> None:
 
 
 @njit
-def arrive(w: World, now_ns: int, message: d.Array) -> None:
+def arrive(w: World, now_ns: int, message: d.Row) -> None:
     """One of our messages reaches the exchange."""
     if message.kind == d.NEW:
         _arrive_new(w, now_ns, message)

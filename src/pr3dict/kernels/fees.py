@@ -47,7 +47,7 @@ def fee_floor_micros(rate_ppm: int, price: int, size: int) -> int:
 
 @njit
 def kalshi_fee_micros(
-    fee: d.Array, rate_ppm: int, price: int, size: int, paid_micros: int, order: d.Array
+    fee: d.Row, rate_ppm: int, price: int, size: int, paid_micros: int, order: d.Row
 ) -> int:
     """Net fee of one fill that pays `paid_micros`; moves the order's accumulator."""
     unit = int(fee.unit_micros)
@@ -71,9 +71,7 @@ def polymarket_fee_micros(rate_ppm: int, price: int, size: int) -> int:
 
 
 @njit
-def fill_fee_micros(
-    fee: d.Array, maker: bool, price: int, size: int, paid_micros: int, order: d.Array
-) -> int:
+def fill_fee_micros(fee: d.Row, maker: bool, price: int, size: int, paid_micros: int, order: d.Array) -> int:
     """Fee of one fill under the market's schedule.
 
     Kalshi's rounding fee falls due even where the rate is zero: it keeps the balance on its unit.
@@ -87,7 +85,7 @@ def fill_fee_micros(
 
 
 @njit
-def fill_rebate_micros(fee: d.Array, maker: bool, price: int, size: int) -> int:
+def fill_rebate_micros(fee: d.Row, maker: bool, price: int, size: int) -> int:
     """Expected rebate of a maker fill: its share of its taker's exact fee, rounded down once."""
     share = int(fee.rebate_ppm)
     if not maker or share == 0:

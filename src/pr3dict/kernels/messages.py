@@ -6,7 +6,6 @@ the replay with an error instead of losing a message.
 
 from __future__ import annotations
 
-from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.jit import njit
 from pr3dict.kernels.world import World
 

@@ -24,7 +24,7 @@ def yes_cash_micros(side: int, price: int, size: int) -> int:
 
 
 @njit
-def apply_fill(row: d.Array, nets: bool, side: int, leg: int, cash_micros: int, size: int) -> int:
+def apply_fill(row: d.Row, nets: bool, side: int, leg: int, cash_micros: int, size: int) -> int:
     """Book a fill whose cash in YES terms is `cash_micros`; returns the change of cash.
 
     Buying NO at q is selling YES at 1 - q plus one dollar a contract of collateral, which comes back when
@@ -46,7 +46,7 @@ def apply_fill(row: d.Array, nets: bool, side: int, leg: int, cash_micros: int, 
 
 
 @njit
-def merge_pairs(row: d.Array, threshold: int) -> int:
+def merge_pairs(row: d.Row, threshold: int) -> int:
     """Turn YES + NO pairs into cash once there are `threshold` of them (0: never); returns the cash."""
     pairs = min(int(row.yes_contracts), int(row.no_contracts))
     if threshold <= 0 or pairs < threshold:
@@ -58,7 +58,7 @@ def merge_pairs(row: d.Array, threshold: int) -> int:
 
 
 @njit
-def settle(row: d.Array, value: int, refund: bool) -> int:
+def settle(row: d.Row, value: int, refund: bool) -> int:
     """Pay the position out at `value` micros a YES contract and empty it; returns the cash.
 
     A refund returns what was paid, whatever the value.
@@ -71,7 +71,7 @@ def settle(row: d.Array, value: int, refund: bool) -> int:
 
 
 @njit
-def value_micros(row: d.Array, mark_micros: int) -> int:
+def value_micros(row: d.Row, mark_micros: int) -> int:
     """Worth of the position at a YES price in micros, rounded down once."""
     yes = int(row.yes_contracts) * mark_micros
     return (yes + int(row.no_contracts) * (1_000_000 - mark_micros)) // 1_000_000

@@ -35,7 +35,7 @@ def behind_probability(front: float, back: float, model: int, power: float) -> f
 
 
 @njit
-def queue_after_change(order: d.Array, old_size: int, new_size: int, model: int, power: float) -> None:
+def queue_after_change(order: d.Row, old_size: int, new_size: int, model: int, power: float) -> None:
     """The displayed size at the order's level went from `old_size` to `new_size` (ours not in it)."""
     cancelled = old_size - new_size - order.traded
     order.traded = 0
@@ -51,7 +51,7 @@ def queue_after_change(order: d.Array, old_size: int, new_size: int, model: int,
 
 
 @njit
-def queue_after_trade(order: d.Array, traded_size: int, tape_size: int) -> int:
+def queue_after_trade(order: d.Row, traded_size: int, tape_size: int) -> int:
     """`traded_size` met our level; returns how much of it reached us (not yet capped by our size).
 
     `tape_size` is what the recording traded there: the coming size change holds that much, of which our

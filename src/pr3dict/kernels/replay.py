@@ -7,14 +7,15 @@ to us, timers. All that reaches us at an instant is applied first, then each cha
 
 from __future__ import annotations
 
+from pr3dict.kernels import book as bk
 from pr3dict.kernels import brain
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.exchange import (
     NEVER_NS,
     arrive,
     expire_orders,
-    note_mark,
     integrate,
+    note_mark,
     tape_level,
     tape_settle,
     tape_status,
@@ -49,7 +50,7 @@ def _start(w: World, events: d.Array) -> None:
 
 
 @njit
-def exchange_event(w: World, event: d.Array) -> None:
+def exchange_event(w: World, event: d.Row) -> None:
     """One event of the recording happens at the exchange."""
     m = int(event.market)
     now_ns = int(event.exch_ns)
@@ -111,7 +112,7 @@ def _record_markouts(w: World, before_ns: int) -> None:
                 break
             book = w.exchange_books[fill.market]
             if book.status == d.ACTIVE or book.status == d.PAUSED:
-                fill.after_micros[h] = brain.bk.mid_micros(book, w.grids)
+                fill.after_micros[h] = bk.mid_micros(book, w.grids)
             clock.markout_cursor[h] += 1
     clock.next_markout_ns = following
 

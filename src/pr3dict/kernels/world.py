@@ -7,7 +7,7 @@ writes. Nothing is allocated after `new_world`, so a replay's memory is known be
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -63,7 +63,7 @@ class World(_WorldBase):  # type: ignore[misc]
 
         def __new__(cls, *arrays: object) -> World:
             """Build the struct that compiled code sees."""
-            return structref.StructRefProxy.__new__(cls, *arrays)  # type: ignore[no-any-return]
+            return structref.StructRefProxy.__new__(cls, *arrays)
 
     grids: Grids
     rules: d.Array  # (1,) RULES
@@ -99,7 +99,9 @@ if not numba.config.DISABLE_JIT:
     class WorldType(types.StructRef):  # type: ignore[misc]
         """The numba type of `World`."""
 
-        def preprocess_fields(self, fields: tuple[tuple[str, types.Type], ...]) -> tuple[tuple[str, types.Type], ...]:
+        def preprocess_fields(
+            self, fields: tuple[tuple[str, types.Type], ...]
+        ) -> tuple[tuple[str, types.Type], ...]:
             """Forget literal values: only the arrays' types matter."""
             return tuple((name, types.unliteral(kind)) for name, kind in fields)
 
@@ -109,16 +111,8 @@ if not numba.config.DISABLE_JIT:
 
 
 @njit
-def _make_world(
-    grids, rules, account, clock, params, fees, markets, quotes, books, depth, orders, exchange_books,
-    exchange_depth, consumed, exchange_orders, active, holdings, changed, scratch, outbox, inbox, fills,
-    curve, stats,
-):  # type: ignore[no-untyped-def]
-    return World(
-        grids, rules, account, clock, params, fees, markets, quotes, books, depth, orders, exchange_books,
-        exchange_depth, consumed, exchange_orders, active, holdings, changed, scratch, outbox, inbox, fills,
-        curve, stats,
-    )
+def _make_world(*arrays: Any) -> World:
+    return World(*arrays)
 
 
 def new_world(
@@ -154,32 +148,32 @@ def new_world(
     quotes["fair_micros"] = -1
     stats = np.zeros(n, d.MARKET_STATS)
     stats["settle_value_micros"] = stats["mark_micros"] = stats["mark_before_settle_micros"] = -1
-    arrays: dict[str, object] = dict(
-        grids=grids,
-        rules=rules,
-        account=account,
-        clock=np.zeros(1, d.CLOCK),
-        params=params,
-        fees=fees,
-        markets=markets,
-        quotes=quotes,
-        books=books,
-        depth=np.zeros((n, 2, width), np.int64),
-        orders=np.zeros((n, d.ORDER_SLOTS), d.ORDER),
-        exchange_books=books.copy(),
-        exchange_depth=np.zeros((n, 2, width), np.int64),
-        consumed=np.zeros((n, 2, width), np.int64),
-        exchange_orders=np.zeros((n, d.ORDER_SLOTS), d.EXCHANGE_ORDER),
-        active=np.zeros((n, d.ORDER_SLOTS), np.int16),
-        holdings=np.zeros(n, d.HOLDING),
-        changed=np.zeros(n, np.int32),
-        scratch=np.zeros((2, 2, d.MAX_LEVELS), np.int64),
-        outbox=np.zeros(ring_capacity, d.MESSAGE),
-        inbox=np.zeros(ring_capacity, d.MESSAGE),
-        fills=np.zeros(fill_capacity, d.FILL),
-        curve=np.zeros(curve_capacity, d.CURVE),
-        stats=stats,
-    )
+    arrays: dict[str, object] = {
+        "grids": grids,
+        "rules": rules,
+        "account": account,
+        "clock": np.zeros(1, d.CLOCK),
+        "params": params,
+        "fees": fees,
+        "markets": markets,
+        "quotes": quotes,
+        "books": books,
+        "depth": np.zeros((n, 2, width), np.int64),
+        "orders": np.zeros((n, d.ORDER_SLOTS), d.ORDER),
+        "exchange_books": books.copy(),
+        "exchange_depth": np.zeros((n, 2, width), np.int64),
+        "consumed": np.zeros((n, 2, width), np.int64),
+        "exchange_orders": np.zeros((n, d.ORDER_SLOTS), d.EXCHANGE_ORDER),
+        "active": np.zeros((n, d.ORDER_SLOTS), np.int16),
+        "holdings": np.zeros(n, d.HOLDING),
+        "changed": np.zeros(n, np.int32),
+        "scratch": np.zeros((2, 2, d.MAX_LEVELS), np.int64),
+        "outbox": np.zeros(ring_capacity, d.MESSAGE),
+        "inbox": np.zeros(ring_capacity, d.MESSAGE),
+        "fills": np.zeros(fill_capacity, d.FILL),
+        "curve": np.zeros(curve_capacity, d.CURVE),
+        "stats": stats,
+    }
     world: World = _make_world(*(arrays[name] for name in FIELDS))
     for name, array in arrays.items():  # the same memory, for readers in Python
         setattr(world, name, array)
@@ -189,7 +183,17 @@ def new_world(
 def new_market(n: int = 1) -> d.Array:
     """MARKET rows that know nothing yet: no book, no fair value, unknown times, flat."""
     rows = np.zeros(n, d.MARKET)
-    for field in ("event", "close_ns", "resolution_ns", "stated_liquidity_micros", "bid_price", "ask_price",
-                  "far_bid_price", "far_ask_price", "fair_micros", "quoted_state"):
+    for field in (
+        "event",
+        "close_ns",
+        "resolution_ns",
+        "stated_liquidity_micros",
+        "bid_price",
+        "ask_price",
+        "far_bid_price",
+        "far_ask_price",
+        "fair_micros",
+        "quoted_state",
+    ):
         rows[field] = -1
     return rows

@@ -198,7 +198,7 @@ def fee_rows(metas: Sequence[TapeMeta], *, at_ns: int, direct_member: bool) -> d
 
 
 def trading_day_offset_ns(venue: str, at_ns: int) -> int:
-    """Start of the venue's trading day after midnight UTC: Kalshi's day is New York's, Polymarket's is UTC."""
+    """Start of the trading day after midnight UTC: Kalshi keeps New York time, Polymarket UTC."""
     if venue != "kalshi":
         return 0
     local = datetime.fromtimestamp(at_ns / NS_PER_SECOND, ZoneInfo("America/New_York"))

@@ -325,7 +325,7 @@ class MarketMakingConfig(BaseModel):
         return row
 
     def portfolio_limits(self) -> PortfolioLimits:
-        """What RULES needs: heat in ppm of equity, daily loss in micros, whether a new day re-arms, order rate."""
+        """What RULES needs of these settings."""
         return PortfolioLimits(
             self.integer("max_portfolio_heat"),
             self.integer("daily_loss_limit"),
