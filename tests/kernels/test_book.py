@@ -18,6 +18,7 @@ FINE = tuple(range(4_900, 5_101))
 COARSE = (2_500, 5_000, 7_500)
 GRIDS = (CENTS, TAPERED, FINE, COARSE)
 MAPS = make_grids(GRIDS)
+SPARE = np.zeros(MAPS.price_of_level.shape[1], np.int64)
 
 sizes = st.just(0) | st.integers(1, 10**12)
 levels = st.tuples(st.just("level"), st.integers(0, 1), st.integers(0, 10_000), sizes)
@@ -80,7 +81,7 @@ def test_equals_a_dict_of_levels(operations):
                         moved[outward(grid, side, p)] = moved.get(outward(grid, side, p), 0) + held
                     sides[side].clear()
                     sides[side].update(moved)
-            bk.change_grid(book, depth, MAPS, grid)
+            bk.change_grid(book, depth, SPARE, MAPS, grid)
         else:
             if price not in GRIDS[grid]:
                 price = GRIDS[grid][(len(GRIDS[grid]) // 2 + price) % len(GRIDS[grid])]
@@ -99,7 +100,7 @@ def test_a_new_grid_never_crosses_the_book_and_keeps_its_size(resting, middle, g
     for price, size in resting.items():
         put(book, depth, d.BID if price < middle else d.ASK, price, size)
     before = depth.sum(axis=1).tolist()
-    bk.change_grid(book, depth, MAPS, grid)
+    bk.change_grid(book, depth, SPARE, MAPS, grid)
     assert depth.sum(axis=1).tolist() == before
     bid, ask = bk.best_bid(book, MAPS), bk.best_ask(book, MAPS)
     assert bid < 0 or ask < 0 or bid <= ask
@@ -112,9 +113,9 @@ def test_back_on_the_same_prices_nothing_has_changed():
     for side, price, size in ((d.BID, 4_900, 5), (d.BID, 4_800, 7), (d.ASK, 5_100, 9)):
         put(book, depth, side, price, size)
     before = depth.copy()
-    bk.change_grid(book, depth, MAPS, 1)
+    bk.change_grid(book, depth, SPARE, MAPS, 1)
     assert bk.best_bid(book, MAPS) == 4_900 and bk.best_ask(book, MAPS) == 5_100
-    bk.change_grid(book, depth, MAPS, 0)
+    bk.change_grid(book, depth, SPARE, MAPS, 0)
     assert (depth == before).all()
 
 

@@ -62,7 +62,8 @@ def limits(draw):
         yes=yes, no=no, cost_micros=draw(st.integers(-30, 60)) * CONTRACT,
         fair_micros=draw(st.sampled_from([FAIR, FAIR, FAIR, FAIR, -1])),
         takes_orders=draw(st.sampled_from([True, True, True, True, False])), nets=nets,
-        reduce_in_place=draw(st.booleans()), rebalancing=draw(st.sampled_from([False, False, True])),
+        reduce_in_place=draw(st.booleans()), exits=draw(st.sampled_from([False, False, False, True])),
+        rebalancing=draw(st.sampled_from([False, False, True])),
         reduce_only=draw(st.sampled_from([False, False, True])),
         min_size=CONTRACT, lot=draw(st.sampled_from([CONTRACT, 10_000])),
         target=draw(st.sampled_from([0, 0, 5, -7])) * CONTRACT,
@@ -99,6 +100,7 @@ def world_of(limits, orders, wishes):
         row["id"], row["side"], row["price"] = 100 + order.slot, order.side, order.price
         row["leg"] = order.leg
         row["remaining"], row["state"], row["qty"] = order.remaining, order.state, order.asked
+    rows["slots_used"] = [max((order.slot + 1 for order in orders), default=0), 0]
     world.account[0]["next_order_id"] = 1_000
     want(world, wishes, limits)
     for m in range(2):
@@ -111,6 +113,7 @@ def want(world, wishes, limits=None):
     if limits is not None:
         quote["reasons"] = (1 << d.R_REDUCE_ONLY) if limits.reduce_only else 0
         quote["state"] = d.STATE_REBALANCING if limits.rebalancing else d.STATE_NORMAL
+        quote["exit"] = limits.exits
     quote["bid_price"] = quote["ask_price"] = -1
     quote["bid_size"] = quote["ask_size"] = 0
     counts = [0, 0]
@@ -217,9 +220,10 @@ def test_yes_and_no_are_alike(limits, orders, wishes):
 
 WIDE = ref.Limits(
     yes=0, no=0, cost_micros=0, fair_micros=FAIR, takes_orders=True, nets=True, reduce_in_place=True,
-    rebalancing=False, reduce_only=False, min_size=CONTRACT, lot=CONTRACT, target=0,
-    max_inventory=1_000 * CONTRACT, max_position_size=1_000 * CONTRACT, max_order_size=1_000 * CONTRACT, price_band_micros=500_000,
-    refill_ppm=500_000, heat_limit_micros=5_000 * CONTRACT, heat_elsewhere_micros=0,
+    exits=False, rebalancing=False, reduce_only=False, min_size=CONTRACT, lot=CONTRACT, target=0,
+    max_inventory=1_000 * CONTRACT, max_position_size=1_000 * CONTRACT, max_order_size=1_000 * CONTRACT,
+    price_band_micros=500_000, refill_ppm=500_000, heat_limit_micros=5_000 * CONTRACT,
+    heat_elsewhere_micros=0,
 )  # fmt: skip
 
 

@@ -100,7 +100,8 @@ class Both:
         fills = len(self.reference.fills)
         old = self.reference.markets[m].levels[side].get(price, 0)
         self.grown[m, side] += max(0, size - old)
-        self.event(m, d.LEVEL, side, price, size)
+        level = GRIDS[self.reference.markets[m].grid].index(price)
+        x.tape_level(self.world, self.now, m, side, level, size)
         self.reference.level(self.now, m, side, price, size)
         met = sum(fill.qty for fill in self.reference.fills[fills:])
         self.taken[m, side] += met

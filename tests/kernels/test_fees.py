@@ -46,18 +46,21 @@ def one_fill(row, price, size, maker=False):
 @given(
     rates,
     rates,
-    units,
+    st.tuples(units, units, units),
     st.lists(st.tuples(prices, sizes, st.booleans(), st.booleans()), min_size=1, max_size=6),
 )
-def test_kalshi_over_the_fills_of_an_order(taker, maker, unit, fills):
+def test_kalshi_over_the_fills_of_an_order(taker, maker, rounding, fills):
+    unit, trade_unit, rebate_unit = rounding
     terms = FeeTerms(
         formula=Formula.KALSHI,
         taker_ppm=taker,
         maker_ppm=maker,
+        trade_fee_unit_micros=trade_unit,
         balance_unit_micros=unit,
-        rebate_unit_micros=unit,
+        rebate_unit_micros=rebate_unit,
     )
     row, order, state = fee_row(d.FEE_KALSHI, taker, maker, unit=unit), new_order(), FeeState()
+    row.trade_unit_micros, row.rebate_unit_micros = trade_unit, rebate_unit
     for price, size, is_maker, buys_no in fills:
         cost = size - price * size // 10_000 if buys_no else paid(price, size)
         expected = charge(terms, price=price, size=size, revenue_micros=-cost, maker=is_maker, state=state)

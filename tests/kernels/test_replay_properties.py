@@ -11,7 +11,9 @@ import sys
 import numpy as np
 import pytest
 
+from pr3dict.domain.fees import FeeTerms, Formula
 from pr3dict.kernels import dtypes as d
+from pr3dict.kernels import exchange_reference as ref
 from pr3dict.kernels.replay import run
 from pr3dict.kernels.world import FIELDS, make_grids, new_market, new_world
 from pr3dict.strategies.presets import build_config
@@ -31,25 +33,26 @@ FEED, ENTRY, RESPONSE = 30 * MS, 20 * MS, 25 * MS
 
 
 class Recorder:
-    """Writes a random but consistent recording: books are never crossed, trades come before their levels."""
+    """Writes a random but consistent recording: trades come before their levels, only `wild` books cross."""
 
-    def __init__(self, seed, *, rare):
+    def __init__(self, seed, *, rare, wild):
         self.rng = random.Random(seed)
         self.rows = []
         self.now = OPEN
         self.books = [({}, {}) for _ in range(MARKETS)]
         self.grid = [0] * MARKETS
         self.fair = [self.rng.randrange(3_000, 7_000) for _ in range(MARKETS)]
-        self.rare = rare
+        self.rare, self.wild = rare, wild
 
     def write(self, m, kind, side=0, price=0, qty=0, aux=0):
         self.rows.append((self.now, m, kind, side, price, qty, aux))
 
     def level(self, m, side, price, size):
         book = self.books[m]
-        for other in [
-            p for p in book[1 - side] if (p <= price if side == d.BID else p >= price) and size > 0
-        ]:
+        crossed = [p for p in book[1 - side] if (p <= price if side == d.BID else p >= price)]
+        if size == 0 or (self.wild and self.rng.random() < 0.3):
+            crossed = []
+        for other in crossed:
             self.write(m, d.LEVEL, 1 - side, other, 0)
             del book[1 - side][other]
         self.write(m, d.LEVEL, side, price, size)
@@ -74,7 +77,7 @@ class Recorder:
         kind = rng.random()
         if kind < 0.62:
             side = rng.randrange(2)
-            away = rng.choice([100, 150, 250, 400, 700])
+            away = rng.choice([-200, -50, 50, 100, 200] if self.wild else [100, 150, 250, 400, 700])
             price = self.fair[m] + (away if side == d.ASK else -away)
             price = price // 100 * 100 if self.grid[m] == 0 else price // 50 * 50
             size = rng.choice([0, 5, 40, 200]) * CONTRACT + rng.choice([0, 500_000])
@@ -100,9 +103,9 @@ class Recorder:
         self.write(0, d.TRADE, d.BID, 5_000, CONTRACT)  # one more event, so that all reports arrive
 
 
-def recording(seed, steps=400, *, feed_ns=FEED, rare=True, settle=True):
-    """EVENT rows; what we see comes `feed_ns` and up to as much again later."""
-    recorder = Recorder(seed, rare=rare)
+def recording(seed, steps=400, *, feed_ns=FEED, rare=True, settle=True, wild=False):
+    """EVENT rows; what we see comes `feed_ns` and up to as much again later. A `wild` one crosses."""
+    recorder = Recorder(seed, rare=rare, wild=wild)
     for m in range(MARKETS):
         for side in (d.BID, d.ASK):
             sign = 1 if side == d.ASK else -1
@@ -122,7 +125,7 @@ def recording(seed, steps=400, *, feed_ns=FEED, rare=True, settle=True):
 
 
 def new_params():
-    settings = {"preset": "short_dated", "levels": 2, "quote_size": 12, "max_inventory": 60}
+    settings = {"preset": "short_dated", "levels": 5, "quote_size": 12, "max_inventory": 60}
     params = np.repeat(build_config(file_settings=settings).to_params(), MARKETS)
     params["min_liquidity_micros"] = params["min_existing_spread_micros"] = 0
     params["target_inventory"] = [0, 5 * CONTRACT, 0]
@@ -134,7 +137,8 @@ def fresh_world(*, entry=ENTRY, response=RESPONSE, queue=d.QUEUE_POWER3, params=
     rows["nets_positions"], rows["reduce_in_place"], rows["status"] = [1, 1, 0], [1, 1, 0], d.ACTIVE
     rows["event"] = [0, 0, -1]
     rows["min_size"], rows["lot"] = CONTRACT, [CONTRACT, CONTRACT, 10_000]
-    rows["close_ns"] = rows["resolution_ns"] = OPEN + 1_500 * SECOND
+    # The last one nears its end within the recording, so that it exits by taking.
+    rows["close_ns"] = rows["resolution_ns"] = [OPEN + s * SECOND for s in (1_500, 1_500, 150)]
     fees = np.zeros(MARKETS, d.FEE)
     fees["kind"] = [d.FEE_KALSHI, d.FEE_KALSHI, d.FEE_POLYMARKET]
     fees["taker_ppm"], fees["maker_ppm"] = 70_000, [17_500, 17_500, 0]
@@ -225,6 +229,95 @@ def test_plain_python_gives_the_same_bytes():
 def test_the_same_input_gives_the_same_bytes(queue):
     events = recording(5, 200)
     assert digest(replayed(events, queue=queue)) == digest(replayed(events, queue=queue))
+
+
+# --- against the slow reference -------------------------------------------------------------------------
+
+KALSHI = FeeTerms(
+    formula=Formula.KALSHI,
+    taker_ppm=70_000,
+    maker_ppm=17_500,
+    balance_unit_micros=100,
+    rebate_unit_micros=100,
+)
+POLYMARKET = FeeTerms(
+    formula=Formula.POLYMARKET, taker_ppm=70_000, rebate_ppm=200_000, trade_fee_unit_micros=10
+)
+
+
+SUMS = ("skew_sum", "quoted_spread_sum")  # floats: nanoseconds times contracts pass 2^53
+
+
+def tell(exchange, event):
+    """Let the reference meet one event of the recording."""
+    at, m, kind = int(event["exch_ns"]), int(event["market"]), int(event["kind"])
+    side, price, qty, aux = (int(event[name]) for name in ("side", "price", "qty", "aux"))
+    if kind == d.LEVEL:
+        exchange.level(at, m, side, price, qty)
+    elif kind == d.TRADE:
+        exchange.trade(at, m, side, price, qty)
+    elif kind == d.STATUS:
+        exchange.status(at, m, aux)
+    elif kind == d.TICK:
+        exchange.tick(at, m, aux)
+    elif kind == d.SETTLE:
+        exchange.settle(at, m, qty, refund=False)
+
+
+def deliver(exchange, row):
+    """Let one of our messages reach the reference."""
+    at, kind, m, slot, order_id, qty = (
+        int(row[name]) for name in ("at_ns", "kind", "market", "slot", "id", "qty")
+    )
+    if kind == d.CANCEL:
+        exchange.cancel(at, m, slot, order_id)
+    elif kind == d.REDUCE:
+        exchange.reduce(at, m, slot, order_id, qty)
+    else:
+        side, leg, price = int(row["side"]), int(row["leg"]), int(row["price"])
+        order = ref.Own(order_id, slot, side, leg, price, qty, qty, int(row["expiry_ns"]))
+        exchange.new(at, m, order, int(row["tif"]))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("queue", "wild"), [(d.QUEUE_RISK_AVERSE, True), (d.QUEUE_POWER3, False)])
+def test_the_whole_replay_equals_the_reference(seed, queue, wild):
+    events = recording(seed, wild=wild)
+    world = replayed(events, queue=queue)
+    markets = [ref.Market(0, m < 2, CONTRACT, (KALSHI, KALSHI, POLYMARKET)[m]) for m in range(MARKETS)]
+    exchange = ref.Exchange(
+        GRIDS, markets, cash_micros=2_000 * CONTRACT, queue=queue, power=2.0, response_ns=RESPONSE,
+        merge_threshold=5 * CONTRACT, order_rate=30.0, order_burst=20.0,
+        rebalance_threshold=int(world.params["rebalance_threshold"][0]),
+    )  # fmt: skip
+    i = 0
+    for row in world.outbox[: int(world.clock[0]["outbox_head"])]:
+        while i < len(events) and events["exch_ns"][i] <= row["at_ns"]:
+            tell(exchange, events[i])
+            i += 1
+        deliver(exchange, row)
+    for event in events[i:]:
+        tell(exchange, event)
+    exchange.close_books(int(world.clock[0]["now_ns"]))
+    got = [tuple(int(row[name]) for name in ref.Trade._fields) for row in fills(world)]
+    assert got == [tuple(int(value) for value in fill) for fill in exchange.fills]
+    answers = world.inbox[: int(world.clock[0]["inbox_tail"])]
+    got = [tuple(int(row[name]) for name in ref.Report._fields[:7]) for row in answers]
+    assert got == [tuple(report)[:7] for report in exchange.reports]
+    assert int(world.account[0]["cash_micros"]) == exchange.cash_micros
+    for m, market in enumerate(exchange.markets):
+        for name, value in vars(market.stats).items():
+            assert world.stats[m][name].item() == pytest.approx(value, rel=1e-12 if name in SUMS else 0), name
+        grid = GRIDS[market.grid]
+        for side in (d.BID, d.ASK):
+            shown = [market.levels[side].get(price, 0) for price in grid]
+            assert world.exchange_depth[m, side, : len(grid)].tolist() == shown
+            assert world.depth[m, side, : len(grid)].tolist() == shown, "all of it has been seen"
+        for books in (world.books, world.exchange_books):
+            assert (int(books[m]["grid"]), GRIDS[int(books[m]["grid"])]) == (market.grid, grid)
+            bid, ask = (market.best(side) for side in (d.BID, d.ASK))
+            assert int(books[m]["bid_level"]) == (-1 if bid is None else grid.index(bid))
+            assert int(books[m]["ask_level"]) == (len(grid) if ask is None else grid.index(ask))
 
 
 # --- two clocks -----------------------------------------------------------------------------------------
@@ -353,15 +446,41 @@ def test_the_first_order_follows_the_first_book_seen():
 @pytest.mark.parametrize("latency", [0, 1 * MS, 90 * MS])
 def test_a_crossing_order_is_not_sent_again_on_the_same_book(latency):
     # The ask falls to 4,500 at 90 ms and we see it at 200: what is decided in between crosses it once only.
-    world = fresh_world(entry=latency, response=latency)
-    world.rules[0]["order_rate"] = 0.0
+    world = fresh_world(entry=latency, response=latency)  # its rate limit ends what would never end
     events = events_of(*TOUCH, (90, 200, d.LEVEL, d.ASK, 4_500, 10), LAST)
     assert run(world, events, ALL)
     refused = [(at, why) for at, kind, why in reports(world, response=latency) if kind == d.REJECT]
-    assert [why for _, why in refused] == [d.WHY_POST_ONLY_CROSS] * 2  # two levels
+    assert [why for _, why in refused] == [d.WHY_POST_ONLY_CROSS] * 5  # one a level
     bids = [message for message in messages(world, latency) if message[1] == d.NEW and message[7] == d.BID]
     assert max(message[0] for message in bids) >= OPEN + 200 * MS, "on the newer book it is"
-    assert max(message[6] for message in bids[2:]) < 4_500
+    assert max(message[6] for message in bids[5:]) < 4_500
+
+
+def test_refused_orders_wait_before_the_second_try():
+    # We are filled just before the exchange restarts, which we learn 9 seconds later: what we would change
+    # meanwhile is refused, and tried again once a second, not with every refusal.
+    params = new_params()
+    params["max_inventory"] = 20 * CONTRACT  # so small that new orders wait for cancelled ones
+    params["skew_per_10_micros"] = 20_000  # so large that the fill moves every price
+    world = fresh_world(entry=0, params=params)
+    events = events_of(
+        *TOUCH, (248, 9_000, d.TRADE, d.ASK, 3_000, 12), (249, 9_000, d.STATUS, 0, 0, 0),
+        (9_900, 10_000, d.NEWS, 0, 0, 0),
+    )  # fmt: skip
+    events["aux"][-2] = d.RESTARTING
+    assert run(world, events, ALL)
+    refused = [at for at, kind, _ in reports(world) if kind in (d.REJECT, d.CANCEL_REJECT)]
+    assert 10 < len(refused) < 60
+    assert len({at // SECOND for at in refused}) == len(set(refused)), "one instant a second"
+
+
+def test_a_settled_market_is_no_longer_at_risk():
+    world = fresh_world()
+    events = events_of(*TOUCH, (248, 350, d.TRADE, d.ASK, 3_000, 12), (400, 500, d.SETTLE, 0, 0, 0), LAST)
+    assert run(world, events, ALL)
+    assert int(world.holdings[0]["cost_micros"]) > 5 * CONTRACT, "12 bought near 0.49 ended worthless"
+    assert int(world.account[0]["max_heat_micros"]) > 0
+    assert int(world.account[0]["heat_micros"]) == 0
 
 
 # --- always ---------------------------------------------------------------------------------------------
@@ -369,6 +488,8 @@ def test_a_crossing_order_is_not_sent_again_on_the_same_book(latency):
 
 def check_limits(world, m):
     """No limit breaks even if all that is open or on its way fills, as we see it and as the exchange does."""
+    if world.exchange_books[m]["status"] == d.SETTLED:
+        return  # paid out: what is still on its way will be refused
     params, market, held = world.params[m], world.markets[m], world.holdings[m]
     target, most = int(params["target_inventory"]), int(params["max_inventory"])
     gross_limit = int(params["max_position_size"])

@@ -6,9 +6,12 @@ book, estimators, fair value, policy and the diff of orders. Nothing here reads 
 
 from __future__ import annotations
 
+import numpy as np
+
 from pr3dict.kernels import book as bk
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.diff import equity_micros, heat_limit_micros, refresh_exposure, sync_orders
+from pr3dict.kernels.dtypes import BID
 from pr3dict.kernels.estimators import (
     mature_markouts,
     measure_liquidity,
@@ -21,7 +24,7 @@ from pr3dict.kernels.estimators import (
 )
 from pr3dict.kernels.exchange import NEVER_NS
 from pr3dict.kernels.fair import update_fair
-from pr3dict.kernels.jit import njit
+from pr3dict.kernels.jit import kernel
 from pr3dict.kernels.position import apply_fill, merge_pairs, settle, value_micros, yes_cash_micros
 from pr3dict.kernels.quote import decide, needs_decision, next_wake_ns, quote_state
 from pr3dict.kernels.world import World
@@ -30,7 +33,7 @@ RETRY_NS = 1_000_000_000  # after a refusal that another try at once would meet 
 DAY_NS = 86_400_000_000_000
 
 
-@njit
+@kernel
 def mark_changed(w: World, m: int) -> None:
     """Queue market `m` for a decision at the end of this instant."""
     market = w.markets[m]
@@ -44,26 +47,65 @@ def mark_changed(w: World, m: int) -> None:
 # --- market data ----------------------------------------------------------------------------------
 
 
-@njit
-def see_event(w: World, event: d.Row, now_ns: int) -> None:
-    """One market-data event reaches us."""
+@kernel
+def see_event(w: World, event: d.Row) -> None:
+    """One market-data event reaches us, at its local time."""
     m = int(event.market)
+    now_ns = int(event.local_ns)
     kind = event.kind
     book = w.books[m]
     if kind == d.LEVEL:
         level = int(w.grids.level_of_price[book.grid, event.price])
-        if level >= 0:
-            bk.set_level(book, w.depth[m], w.grids.level_count[book.grid], event.side, level, event.qty)
         book.event_ns = now_ns
+        if level < 0:
+            return
+        side = event.side
+        before = book.bid_level if side == BID else book.ask_level
+        bk.set_level(book, w.depth[m], w.grids.level_count[book.grid], side, level, event.qty)
+        after = book.bid_level if side == BID else book.ask_level
+        if level != before and level != after:
+            return  # behind the touch: nothing that a decision reads before its next refresh
+        if before == after and w.params[m].fair_model == d.FAIR_MID:
+            return  # the mid does not read sizes
+        w.markets[m].stirred = 1
     elif kind == d.TRADE:
         observe_trade(w.markets[m], w.params[m], event.side, event.price, event.qty, now_ns)
     else:
         _see_rare_event(w, event, now_ns)
+        w.markets[m].stirred = 1
     if w.params[m].decision_interval_ns == 0:
         mark_changed(w, m)
 
 
-@njit
+@kernel
+def see_events(w: World, events: d.Array, j: int, known: int, until_ns: int) -> int:
+    """Apply what reaches us up to `until_ns`, from event `j` and before event `known`; returns the next one.
+
+    Most events leave the touch where it is: they are handled here, without a call.
+    """
+    books = w.books
+    depth = w.depth
+    params = w.params
+    level_of_price = w.grids.level_of_price
+    while j < known and events[j].local_ns <= until_ns:
+        event = events[j]
+        j += 1
+        if event.kind == d.LEVEL:
+            m = np.uint64(event.market)  # unsigned: an index that can't be negative costs less
+            book = books[m]
+            level = int(level_of_price[np.uint64(book.grid), np.uint64(event.price)])
+            side = int(event.side)
+            # The mid does not read the touch's size, other fair values do.
+            least = int((event.qty == 0) | (params[m].fair_model != d.FAIR_MID))
+            if (level >= 0) & (bk.levels_behind(book, side, level) >= least):
+                depth[m, np.uint64(side), np.uint64(level)] = event.qty
+                book.event_ns = event.local_ns
+                continue
+        see_event(w, event)
+    return j
+
+
+@kernel
 def _see_rare_event(w: World, event: d.Row, now_ns: int) -> None:
     m = int(event.market)
     market = w.markets[m]
@@ -72,7 +114,7 @@ def _see_rare_event(w: World, event: d.Row, now_ns: int) -> None:
         market.status = event.aux
         market.refresh = 1
     elif kind == d.TICK:
-        bk.change_grid(w.books[m], w.depth[m], w.grids, event.aux)
+        bk.change_grid(w.books[m], w.depth[m], w.spare_levels, w.grids, event.aux)
         w.books[m].event_ns = now_ns
         market.refresh = 1
     elif kind == d.CLOSE_TIME:
@@ -96,7 +138,7 @@ def _see_rare_event(w: World, event: d.Row, now_ns: int) -> None:
 # --- reports of the exchange ----------------------------------------------------------------------
 
 
-@njit
+@kernel
 def see_report(w: World, message: d.Row, now_ns: int) -> None:
     """One report about our own orders reaches us."""
     m = int(message.market)
@@ -135,19 +177,22 @@ def see_report(w: World, message: d.Row, now_ns: int) -> None:
         order.qty = order.remaining  # a refused reduction may be asked for again
         _after_refusal(market, message.why, now_ns)
     refresh_exposure(w, m)
+    market.stirred = 1
     mark_changed(w, m)
 
 
-@njit
+@kernel
 def _after_refusal(market: d.Row, why: int, now_ns: int) -> None:
     """A crossing order is decided again on the newer book at once, any other after a second."""
     if why == d.WHY_POST_ONLY_CROSS:
         market.refresh = 1
-    elif market.retry_ns == 0:
+        return
+    market.resync = 0  # what still had to be sent waits for the second try as well
+    if market.retry_ns == 0:
         market.retry_ns = now_ns + RETRY_NS
 
 
-@njit
+@kernel
 def _book_own_fill(w: World, m: int, order: d.Row, message: d.Row, now_ns: int) -> None:
     market = w.markets[m]
     size = int(message.qty)
@@ -166,7 +211,7 @@ def _book_own_fill(w: World, m: int, order: d.Row, message: d.Row, now_ns: int) 
 # --- decisions ------------------------------------------------------------------------------------
 
 
-@njit
+@kernel
 def decide_changed(w: World, now_ns: int) -> None:
     """Decide every market that changed at this instant, once, in the order of change."""
     clock = w.clock[0]
@@ -177,7 +222,7 @@ def decide_changed(w: World, now_ns: int) -> None:
     clock.changed_count = 0
 
 
-@njit
+@kernel
 def _look(w: World, m: int, now_ns: int) -> None:
     """Bring the touch, fair value and estimators of a market up to `now_ns`."""
     market = w.markets[m]
@@ -199,7 +244,7 @@ def _look(w: World, m: int, now_ns: int) -> None:
         w.stats[m].volume_pauses += 1
 
 
-@njit
+@kernel
 def check_daily_loss(w: World, now_ns: int) -> None:
     """Trip the kill switch when the day's loss reaches the limit; start a new day when it is time."""
     account = w.account[0]
@@ -221,17 +266,21 @@ def check_daily_loss(w: World, now_ns: int) -> None:
             mark_changed(w, m)
 
 
-@njit
+@kernel
 def _count_decision(w: World, m: int) -> None:
     quote = w.quotes[m]
     stats = w.stats[m]
     stats.decisions += 1
     w.clock[0].decisions += 1
-    for reason in range(len(d.REASON_NAMES)):
-        stats.reason_counts[reason] += (quote.reasons >> reason) & 1
+    left = int(quote.reasons)
+    reason = 0
+    while left != 0:
+        stats.reason_counts[reason] += left & 1
+        left >>= 1
+        reason += 1
 
 
-@njit
+@kernel
 def _note_exit(w: World, m: int, was_exit: bool) -> None:
     """Count forced exits and their alerts once an episode."""
     quote = w.quotes[m]
@@ -244,7 +293,7 @@ def _note_exit(w: World, m: int, was_exit: bool) -> None:
     market.exit_alert = unabsorbed
 
 
-@njit
+@kernel
 def _requote(w: World, m: int, now_ns: int) -> None:
     """One decision: the policy writes the quote, the diff sends what changes."""
     market = w.markets[m]
@@ -252,7 +301,8 @@ def _requote(w: World, m: int, now_ns: int) -> None:
     account = w.account[0]
     quote = w.quotes[m]
     was_exit = quote.exit == 1
-    measure_liquidity(market, w.books[m], w.depth[m], w.grids, w.orders[m])
+    if params.policy != d.POLICY_FIXED_SPREAD:  # which reads no liquidity
+        measure_liquidity(market, w.books[m], w.depth[m], w.grids, w.orders[m])
     net_loss = position_loss_micros(market)
     heat_room = heat_limit_micros(w) - (account.heat_micros - market.loss_micros) - net_loss
     cash_room = account.local_cash_micros - (account.locked_micros - market.locked_micros)
@@ -268,7 +318,7 @@ def _requote(w: World, m: int, now_ns: int) -> None:
     _note_exit(w, m, was_exit)
 
 
-@njit
+@kernel
 def position_loss_micros(market: d.Row) -> int:
     """Worst-case loss of the position alone, at least 0."""
     if_yes = int(market.cost_micros) - int(market.yes_contracts)
@@ -276,26 +326,39 @@ def position_loss_micros(market: d.Row) -> int:
     return max(if_yes, if_no, 0)
 
 
-@njit
-def decide_market(w: World, m: int, now_ns: int) -> None:
-    """Look at market `m` and requote it if spec section 7 says so; set when to look again at the latest."""
+@kernel
+def _follow_events(w: World, m: int, now_ns: int) -> int:
+    """Requote market `m` if spec section 7 says so; returns when to look again at the latest."""
     market = w.markets[m]
     params = w.params[m]
-    _look(w, m, now_ns)
-    check_daily_loss(w, now_ns)
     if market.retry_ns > 0 and now_ns >= market.retry_ns:
         market.refresh = 1
-    if params.decision_interval_ns > 0:
+    if needs_decision(market, params, now_ns):
         _requote(w, m, now_ns)
-        wake = (now_ns // params.decision_interval_ns + 1) * params.decision_interval_ns
+    elif market.resync:
+        sync_orders(w, now_ns, m)
+    wake = next_wake_ns(market, params, now_ns)
+    return min(wake, int(market.retry_ns)) if market.retry_ns > 0 else wake
+
+
+@kernel
+def decide_market(w: World, m: int, now_ns: int) -> None:
+    """Look at market `m`, requote it where that is due, and set when to look again at the latest."""
+    market = w.markets[m]
+    params = w.params[m]
+    interval = int(params.decision_interval_ns)
+    if interval > 0:
+        if now_ns < market.wake_ns:
+            return  # a policy on a clock answers at its next tick
+        market.stirred = 0
+        _look(w, m, now_ns)
+        check_daily_loss(w, now_ns)
+        _requote(w, m, now_ns)
+        wake = (now_ns // interval + 1) * interval
     else:
-        if needs_decision(market, params, now_ns):
-            _requote(w, m, now_ns)
-        elif market.resync:
-            sync_orders(w, now_ns, m)
-        wake = next_wake_ns(market, params, now_ns)
-        if market.retry_ns > 0:
-            wake = min(wake, market.retry_ns)
+        _look(w, m, now_ns)
+        check_daily_loss(w, now_ns)
+        wake = _follow_events(w, m, now_ns)
     if market.status in (d.CLOSED, d.DETERMINED, d.SETTLED):
         wake = NEVER_NS
     market.wake_ns = wake
@@ -303,14 +366,19 @@ def decide_market(w: World, m: int, now_ns: int) -> None:
     clock.next_wake_ns = min(clock.next_wake_ns, wake)
 
 
-@njit
+@kernel
 def wake_markets(w: World, now_ns: int) -> None:
     """Decide the markets whose time has come and find the next time."""
     clock = w.clock[0]
     clock.next_wake_ns = NEVER_NS
     for m in range(len(w.markets)):
-        if w.markets[m].wake_ns <= now_ns:
-            mark_changed(w, m)
-        else:
-            clock.next_wake_ns = min(clock.next_wake_ns, w.markets[m].wake_ns)
-    decide_changed(w, now_ns)
+        market = w.markets[m]
+        if market.wake_ns <= now_ns:
+            if market.stirred or w.params[m].policy != d.POLICY_FIXED_SPREAD:
+                mark_changed(w, m)
+                continue
+            # A fixed spread around an unmoved mid decides what it decided before.
+            market.wake_ns += w.params[m].decision_interval_ns
+        clock.next_wake_ns = min(clock.next_wake_ns, market.wake_ns)
+    if clock.changed_count > 0:
+        decide_changed(w, now_ns)

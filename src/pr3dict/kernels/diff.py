@@ -10,22 +10,24 @@ from __future__ import annotations
 from pr3dict.domain.units import MICROS_PER_PRICE_UNIT, PPM_SCALE, PRICE_SCALE
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.dtypes import ASK, BID
-from pr3dict.kernels.jit import njit
+from pr3dict.kernels.jit import kernel
 from pr3dict.kernels.messages import request
 from pr3dict.kernels.position import yes_cash_micros
 from pr3dict.kernels.world import World
 from pr3dict.kernels.worstcase import event_heat_micros, loss_if
 
 
-@njit
+@kernel
 def refresh_exposure(w: World, m: int) -> None:
     """Recompute what market `m` has open, locked and at risk; call after any change of orders or position."""
     market = w.markets[m]
     account = w.account[0]
+    while market.slots_used > 0 and w.orders[m, market.slots_used - 1].state == d.FREE:
+        market.slots_used -= 1
     open_bid = 0
     open_ask = 0
     locked = 0
-    for slot in range(d.ORDER_SLOTS):
+    for slot in range(market.slots_used):
         order = w.orders[m, slot]
         if order.state == d.FREE:
             continue
@@ -41,7 +43,9 @@ def refresh_exposure(w: World, m: int) -> None:
     account.locked_micros += locked - market.locked_micros
     market.locked_micros = locked
     before = group_loss_micros(w, m, market.loss_micros)
-    if_yes, if_no = loss_if(market, w.orders[m])
+    if_yes, if_no = loss_if(market, w.orders[m, : market.slots_used])
+    if market.status == d.SETTLED:  # what it lost has left equity and is no longer at risk
+        if_yes = if_no = 0
     market.loss_yes_micros = if_yes
     market.loss_no_micros = if_no
     market.loss_micros = max(if_yes, if_no, 0)
@@ -49,13 +53,13 @@ def refresh_exposure(w: World, m: int) -> None:
     account.max_heat_micros = max(account.max_heat_micros, account.heat_micros)
 
 
-@njit
+@kernel
 def open_on(market: d.Row, side: int) -> int:
     """Contracts of own orders on a side, in every state."""
     return int(market.open_bid) if side == BID else int(market.open_ask)
 
 
-@njit
+@kernel
 def room_micro_contracts(w: World, m: int, side: int) -> int:
     """How much may still be added on a side so that no limit breaks even if everything open fills."""
     market = w.markets[m]
@@ -82,9 +86,9 @@ def room_micro_contracts(w: World, m: int, side: int) -> int:
     return min(room, gross_room)
 
 
-@njit
+@kernel
 def _crosses_own(w: World, m: int, side: int, price: int) -> bool:
-    for slot in range(d.ORDER_SLOTS):
+    for slot in range(w.markets[m].slots_used):
         order = w.orders[m, slot]
         if order.state != d.FREE and order.side != side:
             if (side == BID and order.price <= price) or (side == ASK and order.price >= price):
@@ -92,7 +96,7 @@ def _crosses_own(w: World, m: int, side: int, price: int) -> bool:
     return False
 
 
-@njit
+@kernel
 def _free_slot(w: World, m: int) -> int:
     for slot in range(d.ORDER_SLOTS):
         if w.orders[m, slot].state == d.FREE:
@@ -100,21 +104,21 @@ def _free_slot(w: World, m: int) -> int:
     return -1
 
 
-@njit
+@kernel
 def _leg_for(w: World, m: int, side: int, size: int) -> int:
     """Sell what is held and not yet promised when it covers the order; buy the side's contract otherwise."""
     market = w.markets[m]
     if market.nets_positions == 1:
         return d.BUY_LEG
     held = int(market.no_contracts) if side == BID else int(market.yes_contracts)
-    for slot in range(d.ORDER_SLOTS):
+    for slot in range(w.markets[m].slots_used):
         order = w.orders[m, slot]
         if order.state != d.FREE and order.side == side and order.leg == d.SELL_LEG:
             held -= int(order.remaining)
     return d.SELL_LEG if held >= size else d.BUY_LEG
 
 
-@njit
+@kernel
 def pretrade_size(w: World, m: int, side: int, price: int, size: int) -> int:
     """The pre-trade checks that every order passes, whatever created it; returns the size that may go out."""
     market = w.markets[m]
@@ -128,7 +132,7 @@ def pretrade_size(w: World, m: int, side: int, price: int, size: int) -> int:
     return size if size >= market.min_size else 0
 
 
-@njit
+@kernel
 def _rate_allows(w: World, now_ns: int, m: int) -> bool:
     """Take a token of our own order rate; without one the market tries again when the next is due.
 
@@ -149,7 +153,7 @@ def _rate_allows(w: World, now_ns: int, m: int) -> bool:
     return True
 
 
-@njit
+@kernel
 def _place(w: World, now_ns: int, m: int, side: int, price: int, size: int, tif: int) -> bool:
     """Send one new order if the checks let it pass; False when it has to wait for something in flight."""
     allowed = pretrade_size(w, m, side, price, size)
@@ -159,6 +163,7 @@ def _place(w: World, now_ns: int, m: int, side: int, price: int, size: int, tif:
     if slot < 0:
         return False
     account = w.account[0]
+    w.markets[m].slots_used = max(w.markets[m].slots_used, slot + 1)
     order = w.orders[m, slot]
     order.id = account.next_order_id
     order.side = side
@@ -187,19 +192,19 @@ def _place(w: World, now_ns: int, m: int, side: int, price: int, size: int, tif:
     return allowed == size
 
 
-@njit
+@kernel
 def equity_micros(w: World) -> int:
     """Cash plus positions at fair value, as far as we know."""
     return int(w.account[0].local_cash_micros) + int(w.account[0].value_micros)
 
 
-@njit
+@kernel
 def heat_limit_micros(w: World) -> int:
     """Most that all markets together may lose in the worst case."""
     return max(0, equity_micros(w)) // PPM_SCALE * int(w.rules[0].max_heat_ppm)
 
 
-@njit
+@kernel
 def group_loss_micros(w: World, m: int, alone_micros: int) -> int:
     """Worst-case loss of the event of market `m`; of the market itself when it stands alone."""
     event = w.markets[m].event
@@ -209,14 +214,14 @@ def group_loss_micros(w: World, m: int, alone_micros: int) -> int:
     return event_heat_micros(rows["loss_yes_micros"], rows["loss_no_micros"], rows["event"], event)
 
 
-@njit
+@kernel
 def _cancel(w: World, now_ns: int, m: int, slot: int) -> None:
     w.orders[m, slot].state = d.CANCELING
     w.stats[m].cancels += 1
     request(w, now_ns, d.CANCEL, m, slot, 0)
 
 
-@njit
+@kernel
 def _keep_or_cancel(w: World, now_ns: int, m: int, side: int, wanted: d.Array, kept: d.Array) -> None:
     """Match the side's orders to the wanted levels; cancel or shrink what does not fit.
 
@@ -224,7 +229,7 @@ def _keep_or_cancel(w: World, now_ns: int, m: int, side: int, wanted: d.Array, k
     """
     quote = w.quotes[m]
     prices = quote.bid_price if side == BID else quote.ask_price
-    for slot in range(d.ORDER_SLOTS):
+    for slot in range(w.markets[m].slots_used):
         order = w.orders[m, slot]
         if order.side != side or order.state not in (d.PENDING, d.LIVE):
             continue
@@ -246,7 +251,7 @@ def _keep_or_cancel(w: World, now_ns: int, m: int, side: int, wanted: d.Array, k
             _cancel(w, now_ns, m, slot)
 
 
-@njit
+@kernel
 def sync_orders(w: World, now_ns: int, m: int) -> None:
     """Send the messages that take the orders of market `m` to its standing quote."""
     market = w.markets[m]
@@ -275,9 +280,9 @@ def sync_orders(w: World, now_ns: int, m: int) -> None:
         market.resync = 0  # nothing will be confirmed that could make room
 
 
-@njit
+@kernel
 def _in_flight(w: World, m: int) -> bool:
-    for slot in range(d.ORDER_SLOTS):
+    for slot in range(w.markets[m].slots_used):
         if w.orders[m, slot].state in (d.PENDING, d.CANCELING):
             return True
     return False

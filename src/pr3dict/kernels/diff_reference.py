@@ -1,7 +1,8 @@
 """The order diff written once more in the slow, obvious way: from what stands and is wanted to messages.
 
 Nothing is kept up to date: exposure, room and worst case are computed from the list of orders each time,
-after every order that goes out. Units as everywhere: price 1/10,000 $, size 1/1,000,000 contract, money micros.
+after every order that goes out. Units as everywhere: price 1/10,000 $, size 1/1,000,000 contract, money
+micros.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class Limits:
     takes_orders: bool
     nets: bool
     reduce_in_place: bool
+    exits: bool  # a forced exit: only towards zero or the target, whichever it is
     rebalancing: bool  # only towards the target
     reduce_only: bool  # only towards zero, what resolves
     min_size: int
@@ -86,11 +88,13 @@ def room(limits: Limits, orders: Sequence[Own], side: int) -> int:
     net = limits.yes - limits.no
     towards = net if side == d.BID else -net  # how far this side has already gone
     target = limits.target if side == d.BID else -limits.target
-    inventory_room = limits.max_inventory - (towards - target) - opened[side]
-    if limits.rebalancing:
-        inventory_room = min(inventory_room, max(0, target - towards) - opened[side])
-    if limits.reduce_only:
-        inventory_room = min(inventory_room, max(0, -towards) - opened[side])
+    ends = [target + limits.max_inventory]  # how far it may go
+    if limits.exits:
+        ends = [max(0, target)]
+    else:
+        ends += [target] if limits.rebalancing else []
+        ends += [0] if limits.reduce_only else []
+    inventory_room = min(ends) - towards - opened[side]
     if limits.nets:
         return min(inventory_room, limits.max_position_size - towards - opened[side])
     gross = limits.yes + limits.no + opened[d.BID] + opened[d.ASK]

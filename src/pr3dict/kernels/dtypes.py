@@ -1,8 +1,8 @@
 """Every array layout of the brain, field by field, and the integer codes that its rows hold.
 
 Units (see `domain/units.py`): a field named `*_price` or `price` is in 1/10,000 dollar of a YES contract,
-`qty`, `*_size`, `*_contracts` in 1/1,000,000 contract, `*_micros` in 1/1,000,000 dollar, `*_ns` in ns UTC (or a span),
-`*_ppm` in parts per million. Rows are aligned `np.record`s, so `row.field` reads the same in compiled code
+`qty`, `*_size`, `*_contracts` in 1/1,000,000 contract, `*_micros` in 1/1,000,000 dollar, `*_ns` in ns UTC (or
+a span), `*_ppm` in parts per million. Rows are aligned `np.record`s, so `row.field` reads the same in compiled code
 and in plain Python. -1 means "none" for a price, an order or a level.
 """
 
@@ -23,6 +23,11 @@ MARKOUT_HORIZONS_NS = (1_000_000_000, 10_000_000_000, 60_000_000_000, 300_000_00
 # Side of the book. A NO bid at q is a YES ask at 1 - q, so two sides describe a market.
 BID = 0
 ASK = 1
+
+NO_BID = -1  # below any price
+NO_ASK = 10_001  # above any price
+
+WATCH_TAKEN = 1024  # more than the orders that can stand at one level
 
 # Event kinds.
 LEVEL = 1  # resting size at (side, price) becomes `qty`
@@ -267,6 +272,7 @@ MARKET = _row(
         ("yes_contracts", "i8"),
         ("no_contracts", "i8"),
         ("cost_micros", "i8"),  # cash paid less cash received in this market (fees apart)
+        ("slots_used", "i4"),  # no slot from this one on holds an order
         ("open_bid", "i8"),  # own bids in every state but FREE
         ("open_ask", "i8"),
         # Fair value.
@@ -310,6 +316,7 @@ MARKET = _row(
         ("quoted_ns", "i8"),
         ("wake_ns", "i8"),  # decide at the latest then
         ("retry_ns", "i8"),  # after a refused order: decide again then; 0: nothing to retry
+        ("stirred", "i1"),  # 1: touch, orders or position changed since the last decision
         ("changed", "i1"),  # waits for a decision at the current instant
         ("resync", "i1"),  # 1: bring orders to the standing quote again (a cancel was confirmed)
         # Risk.
@@ -598,6 +605,8 @@ HOLDING = _row(
         ("live_bids", "i4"),
         ("live_asks", "i4"),
         ("taken", "i4"),  # 1: `consumed` holds something for this market
+        ("own_bid_price", "i4"),  # best of our resting bids; NO_BID
+        ("own_ask_price", "i4"),  # best of our resting asks; NO_ASK
         ("reserved_micros", "i8"),
         ("since_ns", "i8"),  # quote statistics are integrated up to here; 0: not started
     ]
@@ -608,6 +617,7 @@ CLOCK = _row(
     [
         ("started", "i1"),
         ("done", "i1"),
+        ("clocked", "i1"),  # no market is decided on events, only at fixed intervals
         ("now_ns", "i8"),
         ("exchange_event", "i8"),  # next tape event at the exchange
         ("local_event", "i8"),  # next tape event for us

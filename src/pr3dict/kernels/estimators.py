@@ -13,7 +13,7 @@ import numpy as np
 
 from pr3dict.domain.units import MICROS_PER_PRICE_UNIT, NS_PER_HOUR, PPM_SCALE, PRICE_SCALE, QTY_SCALE
 from pr3dict.kernels import dtypes as d
-from pr3dict.kernels.jit import njit
+from pr3dict.kernels.jit import kernel
 from pr3dict.kernels.world import Grids, IntArray
 
 LIQUIDITY_BAND = PRICE_SCALE // 10  # spec section 2: within 10 cents of mid
@@ -22,7 +22,7 @@ BUCKETS_PER_WINDOW = 6  # how finely the volume window slides
 LN_2 = math.log(2.0)
 
 
-@njit
+@kernel
 def mid_micros(bid_price: int, ask_price: int) -> int:
     """Middle of the touch in micros, exact; -1 when a side is missing or the book is crossed.
 
@@ -33,7 +33,7 @@ def mid_micros(bid_price: int, ask_price: int) -> int:
     return (int(bid_price) + int(ask_price)) * (MICROS_PER_PRICE_UNIT // 2)
 
 
-@njit
+@kernel
 def decay(elapsed: int, half_life: int) -> float:
     """What is left of a weight of 1 after `elapsed`: 2^-(elapsed / half_life), both in one unit.
 
@@ -47,7 +47,7 @@ def decay(elapsed: int, half_life: int) -> float:
 # --- The book, own quotes taken out -----------------------------------------------------------------------
 
 
-@njit
+@kernel
 def _own_size(orders: d.Array, side: int, price: int) -> int:
     """Micro-contracts of ours that the venue shows at `price`; a pending order is not shown yet."""
     own = 0
@@ -59,7 +59,7 @@ def _own_size(orders: d.Array, side: int, price: int) -> int:
     return own
 
 
-@njit
+@kernel
 def _observe_others(
     market: np.record, book: np.record, depth: IntArray, grids: Grids, orders: d.Array
 ) -> None:
@@ -86,7 +86,7 @@ def _observe_others(
                 break
 
 
-@njit
+@kernel
 def observe_touch(market: np.record, book: np.record, depth: IntArray, grids: Grids, now_ns: int) -> None:
     """Read the touch as the venue shows it into `bid_*`, `ask_*` and `far_*`, in O(1), our own in it.
 
@@ -114,7 +114,7 @@ def observe_touch(market: np.record, book: np.record, depth: IntArray, grids: Gr
         market.ask_size = 0
 
 
-@njit
+@kernel
 def observe_book(
     market: np.record, book: np.record, depth: IntArray, grids: Grids, orders: d.Array, now_ns: int
 ) -> None:
@@ -130,7 +130,7 @@ def observe_book(
         _observe_others(market, book, depth, grids, orders)
 
 
-@njit
+@kernel
 def measure_liquidity(
     market: np.record, book: np.record, depth: IntArray, grids: Grids, orders: d.Array
 ) -> None:
@@ -175,7 +175,7 @@ def measure_liquidity(
     market.liquidity_micros = micros + rest // PRICE_SCALE
 
 
-@njit
+@kernel
 def ofi(
     bid_price: int,
     bid_size: int,
@@ -208,19 +208,19 @@ def ofi(
 # --- Trades: signed flow and volume rate ------------------------------------------------------------------
 
 
-@njit
+@kernel
 def _bucket_ns(params: np.record) -> int:
     return int(params.volume_window_ns) // BUCKETS_PER_WINDOW
 
 
-@njit
+@kernel
 def _baseline_buckets(params: np.record) -> int:
     """Length of the baseline in buckets: at least one window, at most the ring."""
     wanted = int(params.volume_baseline_ns) // _bucket_ns(params)
     return max(BUCKETS_PER_WINDOW, min(wanted, d.VOLUME_BUCKETS))
 
 
-@njit
+@kernel
 def advance_volume(market: np.record, params: np.record, now_ns: int) -> None:
     """Roll the volume ring on to `now_ns`, taking out of both sums what has become too old."""
     width = _bucket_ns(params)
@@ -247,7 +247,7 @@ def advance_volume(market: np.record, params: np.record, now_ns: int) -> None:
     market.volume_baseline = baseline
 
 
-@njit
+@kernel
 def observe_trade(
     market: np.record,
     params: np.record,
@@ -279,7 +279,7 @@ def observe_trade(
     market.volume_baseline += size
 
 
-@njit
+@kernel
 def volume_spike(market: np.record, params: np.record, now_ns: int) -> bool:
     """Whether the last window traded more than `volume_spike_ppm` times the baseline's average window.
 
@@ -305,7 +305,7 @@ def volume_spike(market: np.record, params: np.record, now_ns: int) -> bool:
 # --- Realised volatility ----------------------------------------------------------------------------------
 
 
-@njit
+@kernel
 def _push_change(market: np.record, samples: int, change: int) -> None:
     """Replace the oldest change. Squares are integers below 2^53 in sum, so the float sum is exact."""
     i = int(market.vol_head)
@@ -319,7 +319,7 @@ def _push_change(market: np.record, samples: int, change: int) -> None:
     market.vol_head = (i + 1) % samples
 
 
-@njit
+@kernel
 def sample_volatility(market: np.record, params: np.record, now_ns: int) -> None:
     """Sample `fair_micros` on the grid times up to `now_ns` and update `volatility_micros`.
 
@@ -357,7 +357,7 @@ def sample_volatility(market: np.record, params: np.record, now_ns: int) -> None
 # --- Markouts of own fills --------------------------------------------------------------------------------
 
 
-@njit
+@kernel
 def _settle_oldest_markout(market: np.record, params: np.record) -> None:
     """Take the oldest pending fill out and count it against the present mid; without a mid it is dropped."""
     i = int(market.markout_head)
@@ -376,7 +376,7 @@ def _settle_oldest_markout(market: np.record, params: np.record) -> None:
     market.markout_weight = weight
 
 
-@njit
+@kernel
 def observe_own_fill(
     market: np.record, params: np.record, side: int, price: int, size: int, now_ns: int
 ) -> None:
@@ -394,7 +394,7 @@ def observe_own_fill(
     market.markout_count += 1
 
 
-@njit
+@kernel
 def mature_markouts(market: np.record, params: np.record, now_ns: int) -> None:
     """Settle the markouts that are due against the present mid, own quotes left out.
 

@@ -19,7 +19,7 @@ from pr3dict.kernels import book as bk
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.dtypes import ASK, BID
 from pr3dict.kernels.fees import fill_fee_micros, fill_rebate_micros
-from pr3dict.kernels.jit import njit
+from pr3dict.kernels.jit import kernel
 from pr3dict.kernels.messages import ERROR_FILLS_FULL, report
 from pr3dict.kernels.position import apply_fill, merge_pairs, settle, yes_cash_micros
 from pr3dict.kernels.queue import queue_after_change, queue_after_trade
@@ -31,9 +31,15 @@ NEVER_NS = 9_223_372_036_854_775_807
 # --- statistics -----------------------------------------------------------------------------------
 
 
-@njit
+@kernel
 def integrate(w: World, m: int, now_ns: int) -> None:
     """Add the time since the last call to the quote statistics of market `m`; call before any change."""
+    integrate_as(w, m, now_ns, bk.mid_micros(w.exchange_books[m], w.grids) >= 0)
+
+
+@kernel
+def integrate_as(w: World, m: int, now_ns: int, two_sided: bool) -> None:
+    """`integrate` for a book that was `two_sided` since the last call, whatever it is now."""
     held = w.holdings[m]
     span = now_ns - held.since_ns
     if held.since_ns == 0 or span <= 0:
@@ -49,7 +55,7 @@ def integrate(w: World, m: int, now_ns: int) -> None:
     stats.skew_sum += float(net) * span
     if net > w.params[m].rebalance_threshold:
         stats.rebalancing_ns += span
-    if book.status != d.ACTIVE or bk.mid_micros(book, w.grids) < 0:
+    if book.status != d.ACTIVE or not two_sided:
         return
     stats.quotable_ns += span
     if held.live_bids > 0 and held.live_asks > 0:
@@ -65,7 +71,7 @@ def integrate(w: World, m: int, now_ns: int) -> None:
         stats.quoted_spread_sum += float((ask - bid) * 100) * span
 
 
-@njit
+@kernel
 def note_mark(w: World, m: int) -> int:
     """Remember the mid as the market's mark, where there is one; returns the mark."""
     mid = bk.mid_micros(w.exchange_books[m], w.grids)
@@ -77,7 +83,7 @@ def note_mark(w: World, m: int) -> int:
 # --- our resting orders ---------------------------------------------------------------------------
 
 
-@njit
+@kernel
 def _side_need_micros(w: World, m: int, side: int, extra_price: int, extra_size: int) -> int:
     """Cash that the resting orders of one side lock, with `extra_size` more at `extra_price` (YES terms).
 
@@ -104,7 +110,7 @@ def _side_need_micros(w: World, m: int, side: int, extra_price: int, extra_size:
     return max(0, need + yes_cash_micros(BID, cheapest, min(closing, size)))
 
 
-@njit
+@kernel
 def update_reserved(w: World, m: int) -> None:
     """Recompute the cash that resting orders lock in market `m`."""
     held = w.holdings[m]
@@ -115,24 +121,42 @@ def update_reserved(w: World, m: int) -> None:
     held.reserved_micros = bids + asks
 
 
-@njit
+@kernel
 def _activate(w: World, m: int, slot: int) -> None:
     held = w.holdings[m]
     w.active[m, held.live_orders] = slot
     held.live_orders += 1
     order = w.exchange_orders[m, slot]
     order.active = 1
+    w.watched[m, order.side, order.level] += 1
     if order.side == BID:
         held.live_bids += 1
+        held.own_bid_price = max(held.own_bid_price, order.price)
     else:
         held.live_asks += 1
+        held.own_ask_price = min(held.own_ask_price, order.price)
 
 
-@njit
+@kernel
+def _find_own_touch(w: World, m: int) -> None:
+    """Best prices of our resting orders: what the tape may not reach without meeting us."""
+    held = w.holdings[m]
+    held.own_bid_price = d.NO_BID
+    held.own_ask_price = d.NO_ASK
+    for k in range(held.live_orders):
+        order = w.exchange_orders[m, w.active[m, k]]
+        if order.side == BID:
+            held.own_bid_price = max(held.own_bid_price, order.price)
+        else:
+            held.own_ask_price = min(held.own_ask_price, order.price)
+
+
+@kernel
 def _deactivate(w: World, m: int, slot: int) -> None:
     held = w.holdings[m]
     order = w.exchange_orders[m, slot]
     order.active = 0
+    w.watched[m, order.side, order.level] -= 1
     if order.side == BID:
         held.live_bids -= 1
     else:
@@ -144,9 +168,10 @@ def _deactivate(w: World, m: int, slot: int) -> None:
     while k < held.live_orders:  # keeps the order of arrival
         w.active[m, k] = w.active[m, k + 1]
         k += 1
+    _find_own_touch(w, m)
 
 
-@njit
+@kernel
 def close_order(w: World, now_ns: int, m: int, slot: int, why: int) -> None:
     """Take a resting order off the book and report it cancelled."""
     integrate(w, m, now_ns)
@@ -156,14 +181,14 @@ def close_order(w: World, now_ns: int, m: int, slot: int, why: int) -> None:
     update_reserved(w, m)
 
 
-@njit
+@kernel
 def close_all_orders(w: World, now_ns: int, m: int, why: int) -> None:
     """Take every resting order of a market off the book."""
     while w.holdings[m].live_orders > 0:
         close_order(w, now_ns, m, w.active[m, 0], why)
 
 
-@njit
+@kernel
 def _fill(w: World, now_ns: int, m: int, slot: int, price: int, size: int, maker: bool, mid: int) -> None:
     """Trade `size` of the order in `slot` at `price`: position, cash, fee, record, report.
 
@@ -219,7 +244,7 @@ def _fill(w: World, now_ns: int, m: int, slot: int, price: int, size: int, maker
         message.maker = maker
 
 
-@njit
+@kernel
 def _fill_resting(w: World, now_ns: int, m: int, slot: int, size: int, mid: int) -> None:
     """A maker fill of an order on the book."""
     order = w.exchange_orders[m, slot]
@@ -230,7 +255,7 @@ def _fill_resting(w: World, now_ns: int, m: int, slot: int, size: int, mid: int)
     update_reserved(w, m)
 
 
-@njit
+@kernel
 def _next_hit(w: World, m: int, side: int, limit: int, after_price: int, after_seq: int) -> int:
     """Slot of the next own order on `side` that a taker reaches, in price-time order; -1: none.
 
@@ -264,7 +289,19 @@ def _next_hit(w: World, m: int, side: int, limit: int, after_price: int, after_s
 # --- the recording --------------------------------------------------------------------------------
 
 
-@njit
+@kernel
+def _set_consumed(w: World, m: int, side: int, level: int, size: int) -> None:
+    """Note how much of the tape's size at a level we have taken."""
+    was = w.consumed[m, side, level]
+    w.consumed[m, side, level] = size
+    if was == 0 and size > 0:
+        w.watched[m, side, level] += d.WATCH_TAKEN
+        w.holdings[m].taken = 1
+    elif was > 0 and size == 0:
+        w.watched[m, side, level] -= d.WATCH_TAKEN
+
+
+@kernel
 def tape_level(w: World, now_ns: int, m: int, side: int, level: int, size: int) -> None:
     """The recording says that `size` rests at (side, level)."""
     if level < 0:
@@ -272,26 +309,32 @@ def tape_level(w: World, now_ns: int, m: int, side: int, level: int, size: int) 
     book = w.exchange_books[m]
     depth = w.exchange_depth[m]
     held = w.holdings[m]
-    at_touch = level >= book.bid_level if side == BID else level <= book.ask_level
-    if at_touch and (size == 0 or depth[side, level] == 0):
-        note_mark(w, m)  # the touch is about to move
+    count = int(w.grids.level_count[book.grid])
+    best = int(book.bid_level) if side == BID else int(book.ask_level)
+    crosses = level >= book.ask_level if side == BID else level <= book.bid_level
+    crossed = book.bid_level >= book.ask_level
+    if best < 0 or best == count or (size == 0 and level == best) or crosses or crossed:
+        note_mark(w, m)  # the mid may come or go: the mark and the quote statistics end here
         integrate(w, m, now_ns)
     mid = bk.mid_micros(book, w.grids) if held.live_orders > 0 else -1
-    old = bk.set_level(book, depth, w.grids.level_count[book.grid], side, level, size)
+    old = bk.set_level(book, depth, count, side, level, size)
     if held.taken and w.consumed[m, side, level] > size:
-        w.consumed[m, side, level] = size
+        _set_consumed(w, m, side, level, size)
     if held.live_orders == 0:
         return
-    rules = w.rules[0]
-    for k in range(held.live_orders):
-        order = w.exchange_orders[m, w.active[m, k]]
-        if order.level == level and order.side == side:
-            queue_after_change(order, old, size, rules.queue, rules.queue_power)
-    if size > old:
+    if w.watched[m, side, level] > 0:
+        rules = w.rules[0]
+        for k in range(held.live_orders):
+            order = w.exchange_orders[m, w.active[m, k]]
+            if order.level == level and order.side == side:
+                queue_after_change(order, old, size, rules.queue, rules.queue_power)
+    price = int(w.grids.price_of_level[book.grid, level])
+    crosses = price >= held.own_ask_price if side == BID else price <= held.own_bid_price
+    if crosses and size > old:
         _arrival_meets_ours(w, now_ns, m, side, level, size - old, mid)
 
 
-@njit
+@kernel
 def _arrival_meets_ours(w: World, now_ns: int, m: int, side: int, level: int, size: int, mid: int) -> None:
     """New size of the tape at a price that crosses our orders would have taken them first."""
     price = int(w.grids.price_of_level[w.exchange_books[m].grid, level])
@@ -301,18 +344,18 @@ def _arrival_meets_ours(w: World, now_ns: int, m: int, side: int, level: int, si
             return
         taken = min(size, int(w.exchange_orders[m, slot].remaining))
         _fill_resting(w, now_ns, m, slot, taken, mid)
-        w.consumed[m, side, level] += taken
-        w.holdings[m].taken = 1
+        _set_consumed(w, m, side, level, int(w.consumed[m, side, level]) + taken)
         size -= taken
 
 
-@njit
+@kernel
 def tape_trade(w: World, now_ns: int, m: int, taker: int, price: int, size: int) -> None:
     """The recording says that a taker on side `taker` traded `size` at `price`."""
     stats = w.stats[m]
     stats.traded_contracts += size
-    if w.holdings[m].live_orders == 0:
-        return
+    held = w.holdings[m]
+    if price > held.own_bid_price if taker == ASK else price < held.own_ask_price:
+        return  # no order of ours is reached
     left = size
     mid = bk.mid_micros(w.exchange_books[m], w.grids)
     last_price = -1
@@ -333,7 +376,7 @@ def tape_trade(w: World, now_ns: int, m: int, taker: int, price: int, size: int)
             left -= taken
 
 
-@njit
+@kernel
 def tape_status(w: World, now_ns: int, m: int, status: int) -> None:
     """The market pauses, reopens, restarts or closes."""
     integrate(w, m, now_ns)
@@ -347,28 +390,32 @@ def tape_status(w: World, now_ns: int, m: int, status: int) -> None:
         close_all_orders(w, now_ns, m, d.WHY_REACTIVATED)
 
 
-@njit
+@kernel
 def tape_tick(w: World, now_ns: int, m: int, grid: int) -> None:
     """The price grid changes: levels move, own orders off the new grid are cancelled."""
     note_mark(w, m)
     integrate(w, m, now_ns)
     book = w.exchange_books[m]
     if w.holdings[m].taken:
-        bk.move_levels(w.consumed[m], w.grids, book.grid, grid)
-    bk.change_grid(book, w.exchange_depth[m], w.grids, grid)
+        bk.move_levels(w.consumed[m], w.spare_levels, w.grids, book.grid, grid)
+    bk.change_grid(book, w.exchange_depth[m], w.spare_levels, w.grids, grid)
+    for side in range(2):
+        for level in range(w.grids.level_count[grid]):
+            w.watched[m, side, level] = d.WATCH_TAKEN if w.consumed[m, side, level] > 0 else 0
     k = 0
     while k < w.holdings[m].live_orders:
         slot = int(w.active[m, k])
         order = w.exchange_orders[m, slot]
         level = int(w.grids.level_of_price[grid, order.price])
+        order.level = max(level, 0)
+        w.watched[m, order.side, order.level] += 1
         if level < 0:
             close_order(w, now_ns, m, slot, d.WHY_OFF_GRID)
         else:
-            order.level = level
             k += 1
 
 
-@njit
+@kernel
 def tape_settle(w: World, now_ns: int, m: int, value: int, refund: bool) -> None:
     """Pay positions out at `value` micros a YES contract, or refund their cost."""
     note_mark(w, m)
@@ -383,7 +430,7 @@ def tape_settle(w: World, now_ns: int, m: int, value: int, refund: bool) -> None
 # --- our messages ---------------------------------------------------------------------------------
 
 
-@njit
+@kernel
 def _available(w: World, m: int, side: int, level: int) -> int:
     """Displayed size that we have not taken yet."""
     size = w.exchange_depth[m, side, level]
@@ -392,7 +439,7 @@ def _available(w: World, m: int, side: int, level: int) -> int:
     return max(size, 0)
 
 
-@njit
+@kernel
 def _crossed_size(w: World, m: int, side: int, limit: int) -> int:
     """Size on the other side that an order of `side` at price `limit` would take."""
     book = w.exchange_books[m]
@@ -409,7 +456,7 @@ def _crossed_size(w: World, m: int, side: int, limit: int) -> int:
     return total
 
 
-@njit
+@kernel
 def _take(w: World, now_ns: int, m: int, slot: int) -> None:
     """Trade an arriving order against the displayed book, best price first, up to its limit."""
     order = w.exchange_orders[m, slot]
@@ -424,13 +471,12 @@ def _take(w: World, now_ns: int, m: int, slot: int) -> None:
             return
         size = min(_available(w, m, 1 - order.side, level), int(order.remaining))
         if size > 0:
-            w.consumed[m, 1 - order.side, level] += size
-            w.holdings[m].taken = 1
+            _set_consumed(w, m, 1 - order.side, level, int(w.consumed[m, 1 - order.side, level]) + size)
             _fill(w, now_ns, m, slot, price, size, False, mid)
         level += step
 
 
-@njit
+@kernel
 def _rate_allows(w: World, now_ns: int) -> bool:
     """Token bucket of the exchange's order rate."""
     rules = w.rules[0]
@@ -447,12 +493,12 @@ def _rate_allows(w: World, now_ns: int) -> bool:
     return True
 
 
-@njit
+@kernel
 def _own_cross(w: World, m: int, side: int, price: int) -> bool:
     return _next_hit(w, m, 1 - side, price, -1, 0) >= 0
 
 
-@njit
+@kernel
 def _cash_need(w: World, m: int, message: d.Row) -> int:
     """Cash that the new order locks on top of what its side locks already."""
     if message.leg == d.SELL_LEG:
@@ -462,7 +508,7 @@ def _cash_need(w: World, m: int, message: d.Row) -> int:
     return with_it - _side_need_micros(w, m, side, 0, 0)
 
 
-@njit
+@kernel
 def _unsold(w: World, m: int, side: int) -> int:
     """Held contracts of the other kind that no resting sell order promises yet."""
     held = w.holdings[m]
@@ -474,7 +520,7 @@ def _unsold(w: World, m: int, side: int) -> int:
     return size
 
 
-@njit
+@kernel
 def _refusal(w: World, now_ns: int, message: d.Row) -> int:
     """Why the exchange refuses a new order; WHY_NONE: it takes it."""
     m = message.market
@@ -505,7 +551,7 @@ def _refusal(w: World, now_ns: int, message: d.Row) -> int:
     return d.WHY_NONE
 
 
-@njit
+@kernel
 def _arrive_new(w: World, now_ns: int, message: d.Row) -> None:
     m = message.market
     slot = message.slot
@@ -546,7 +592,7 @@ def _arrive_new(w: World, now_ns: int, message: d.Row) -> None:
         clock.next_expiry_ns = min(clock.next_expiry_ns, order.expiry_ns)
 
 
-@njit
+@kernel
 def _arrive_change(w: World, now_ns: int, message: d.Row) -> None:
     """A cancel or an in-place reduction."""
     m = message.market
@@ -569,7 +615,7 @@ def _arrive_change(w: World, now_ns: int, message: d.Row) -> None:
         update_reserved(w, m)
 
 
-@njit
+@kernel
 def arrive(w: World, now_ns: int, message: d.Row) -> None:
     """One of our messages reaches the exchange."""
     if message.kind == d.NEW:
@@ -578,7 +624,7 @@ def arrive(w: World, now_ns: int, message: d.Row) -> None:
         _arrive_change(w, now_ns, message)
 
 
-@njit
+@kernel
 def expire_orders(w: World, now_ns: int) -> None:
     """Cancel every resting order whose time has come and find the next one."""
     following = NEVER_NS

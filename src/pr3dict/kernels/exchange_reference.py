@@ -510,6 +510,8 @@ class Exchange:
         market, stats = self.markets[m], self.markets[m].stats
         span = 0 if market.since_ns is None else now_ns - market.since_ns
         market.since_ns = now_ns
+        if market.status in _ENDED:
+            return
         net = abs(market.yes - market.no)
         stats.observed_ns += span
         stats.skew_sum += net * span

@@ -13,7 +13,7 @@ import numpy as np
 from pr3dict.domain.units import MICROS_PER_PRICE_UNIT, MONEY_SCALE, NS_PER_HOUR, PPM_SCALE, QTY_SCALE
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.estimators import decay, mid_micros
-from pr3dict.kernels.jit import njit
+from pr3dict.kernels.jit import kernel
 
 __all__ = [
     "flow_offset_micros",
@@ -26,7 +26,7 @@ __all__ = [
 HALF_UNIT_MICROS = MICROS_PER_PRICE_UNIT // 2  # half the spread is this for each price unit of it
 
 
-@njit
+@kernel
 def microprice_offset_micros(bid_price: int, bid_size: int, ask_price: int, ask_size: int) -> int:
     """Size-weighted mid less mid, in micros: half the spread x (bid size - ask size) / (their sum).
 
@@ -43,7 +43,7 @@ def microprice_offset_micros(bid_price: int, bid_size: int, ask_price: int, ask_
     return offset if lead >= 0 else -offset
 
 
-@njit
+@kernel
 def flow_offset_micros(market: np.record, params: np.record, now_ns: int) -> int:
     """How far recent takers move fair value, in micros: half the spread x weight x flow imbalance.
 
@@ -62,7 +62,7 @@ def flow_offset_micros(market: np.record, params: np.record, now_ns: int) -> int
     return int(float(half_spread) * weight * (market.flow_signed * keep / total))
 
 
-@njit
+@kernel
 def uncertainty_micros(market: np.record, now_ns: int) -> int:
     """One-sided uncertainty of `fair_micros`: half the spread plus volatility x root of the book's age.
 
@@ -77,7 +77,7 @@ def uncertainty_micros(market: np.record, now_ns: int) -> int:
     return half_spread + int(min(drift, budget))
 
 
-@njit
+@kernel
 def update_fair(market: np.record, params: np.record, now_ns: int) -> None:
     """Set `fair_micros` and `uncertainty_micros` from the touch (own quotes out) by `params.fair_model`.
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from pr3dict.domain.units import PPM_SCALE, PRICE_SCALE, QTY_SCALE
 from pr3dict.kernels import dtypes as d
-from pr3dict.kernels.jit import njit
+from pr3dict.kernels.jit import kernel
 
 _E8 = 100_000_000
 _E14 = 100_000_000_000_000
 _POLYMARKET_UNIT_MICROS = 10
 
 
-@njit
+@kernel
 def _curve_fee(rate_ppm: int, price: int, size: int) -> tuple[int, int]:
     """(whole micros, what is left in 1e-14 micro) of rate x contracts x P x (1 - P).
 
@@ -32,20 +32,20 @@ def _curve_fee(rate_ppm: int, price: int, size: int) -> tuple[int, int]:
     return micros + rest // _E14, rest % _E14
 
 
-@njit
+@kernel
 def fee_ceil_micros(rate_ppm: int, price: int, size: int) -> int:
     """The fee curve rounded up to a micro."""
     micros, more = _curve_fee(rate_ppm, price, size)
     return micros + 1 if more > 0 else micros
 
 
-@njit
+@kernel
 def fee_floor_micros(rate_ppm: int, price: int, size: int) -> int:
     """The fee curve rounded down to a micro."""
     return _curve_fee(rate_ppm, price, size)[0]
 
 
-@njit
+@kernel
 def kalshi_fee_micros(
     fee: d.Row, rate_ppm: int, price: int, size: int, paid_micros: int, order: d.Row
 ) -> int:
@@ -63,14 +63,14 @@ def kalshi_fee_micros(
     return trade_fee + rounding - back
 
 
-@njit
+@kernel
 def polymarket_fee_micros(rate_ppm: int, price: int, size: int) -> int:
     """Taker fee, rounded half up to 5 decimals."""
     unit = _POLYMARKET_UNIT_MICROS
     return (fee_floor_micros(rate_ppm, price, size) + unit // 2) // unit * unit
 
 
-@njit
+@kernel
 def fill_fee_micros(fee: d.Row, maker: bool, price: int, size: int, paid_micros: int, order: d.Array) -> int:
     """Fee of one fill under the market's schedule.
 
@@ -84,7 +84,7 @@ def fill_fee_micros(fee: d.Row, maker: bool, price: int, size: int, paid_micros:
     return 0
 
 
-@njit
+@kernel
 def fill_rebate_micros(fee: d.Row, maker: bool, price: int, size: int) -> int:
     """Expected rebate of a maker fill: its share of its taker's exact fee, rounded down once."""
     share = int(fee.rebate_ppm)

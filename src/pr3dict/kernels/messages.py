@@ -6,7 +6,7 @@ the replay with an error instead of losing a message.
 
 from __future__ import annotations
 
-from pr3dict.kernels.jit import njit
+from pr3dict.kernels.jit import kernel
 from pr3dict.kernels.world import World
 
 ERROR_NONE = 0
@@ -23,7 +23,7 @@ ERRORS = (
 )
 
 
-@njit
+@kernel
 def request(w: World, now_ns: int, kind: int, m: int, slot: int, size: int) -> None:
     """Send a NEW, CANCEL or REDUCE of the order in `slot`; `size` is what shall rest."""
     clock = w.clock[0]
@@ -46,7 +46,7 @@ def request(w: World, now_ns: int, kind: int, m: int, slot: int, size: int) -> N
     message.expiry_ns = order.expiry_ns
 
 
-@njit
+@kernel
 def report(w: World, now_ns: int, kind: int, m: int, slot: int, order_id: int, size: int, why: int) -> int:
     """Queue a report that reaches us after the response latency; returns its place in the inbox, -1: full."""
     clock = w.clock[0]

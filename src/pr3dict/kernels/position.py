@@ -9,12 +9,12 @@ from __future__ import annotations
 from pr3dict.domain.units import PRICE_SCALE, QTY_SCALE
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.dtypes import BID
-from pr3dict.kernels.jit import njit
+from pr3dict.kernels.jit import kernel
 
 _UNITS = PRICE_SCALE * QTY_SCALE // 1_000_000  # price x size per micro-dollar
 
 
-@njit
+@kernel
 def yes_cash_micros(side: int, price: int, size: int) -> int:
     """Cash of a fill in YES terms: a bid pays rounded up, an ask receives rounded down."""
     notional = int(price) * int(size)
@@ -23,7 +23,7 @@ def yes_cash_micros(side: int, price: int, size: int) -> int:
     return notional // _UNITS
 
 
-@njit
+@kernel
 def apply_fill(row: d.Row, nets: bool, side: int, leg: int, cash_micros: int, size: int) -> int:
     """Book a fill whose cash in YES terms is `cash_micros`; returns the change of cash.
 
@@ -45,7 +45,7 @@ def apply_fill(row: d.Row, nets: bool, side: int, leg: int, cash_micros: int, si
     return change
 
 
-@njit
+@kernel
 def merge_pairs(row: d.Row, threshold: int) -> int:
     """Turn YES + NO pairs into cash once there are `threshold` of them (0: never); returns the cash."""
     pairs = min(int(row.yes_contracts), int(row.no_contracts))
@@ -57,7 +57,7 @@ def merge_pairs(row: d.Row, threshold: int) -> int:
     return pairs
 
 
-@njit
+@kernel
 def settle(row: d.Row, value: int, refund: bool) -> int:
     """Pay the position out at `value` micros a YES contract and empty it; returns the cash.
 
@@ -70,7 +70,7 @@ def settle(row: d.Row, value: int, refund: bool) -> int:
     return cash
 
 
-@njit
+@kernel
 def value_micros(row: d.Row, mark_micros: int) -> int:
     """Worth of the position at a YES price in micros, rounded down once."""
     yes = int(row.yes_contracts) * mark_micros

@@ -13,10 +13,10 @@ import math
 
 from pr3dict.domain.units import QTY_SCALE
 from pr3dict.kernels import dtypes as d
-from pr3dict.kernels.jit import njit
+from pr3dict.kernels.jit import kernel
 
 
-@njit
+@kernel
 def behind_probability(front: float, back: float, model: int, power: float) -> float:
     """Probability that a cancelled contract stood behind us; `front` and `back` in contracts, not both 0."""
     if model == d.QUEUE_RISK_AVERSE or front <= 0.0:
@@ -34,7 +34,7 @@ def behind_probability(front: float, back: float, model: int, power: float) -> f
     return math.log(1.0 + back) / math.log(1.0 + back + front)
 
 
-@njit
+@kernel
 def queue_after_change(order: d.Row, old_size: int, new_size: int, model: int, power: float) -> None:
     """The displayed size at the order's level went from `old_size` to `new_size` (ours not in it)."""
     cancelled = old_size - new_size - order.traded
@@ -50,7 +50,7 @@ def queue_after_change(order: d.Row, old_size: int, new_size: int, model: int, p
     order.front = max(min(front, new_size), 0)
 
 
-@njit
+@kernel
 def queue_after_trade(order: d.Row, traded_size: int, tape_size: int) -> int:
     """`traded_size` met our level; returns how much of it reached us (not yet capped by our size).
 
@@ -66,7 +66,7 @@ def queue_after_trade(order: d.Row, traded_size: int, tape_size: int) -> int:
     return reached
 
 
-@njit
+@kernel
 def fill_probability(arrival_rate: float, decay: float, distance: float, span: float) -> float:
     """Probability that an order `distance` from fair value fills within `span`.
 

@@ -13,7 +13,7 @@ import numpy as np
 from pr3dict.domain.units import MICROS_PER_PRICE_UNIT, MONEY_SCALE, QTY_SCALE
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.dtypes import ASK, BID, MAX_LEVELS
-from pr3dict.kernels.jit import njit
+from pr3dict.kernels.jit import kernel
 from pr3dict.kernels.quote_levels import (
     add_reason,
     force_exit,
@@ -59,7 +59,7 @@ EXIT_ONLY = 1
 QUOTE_BOTH = 2
 
 
-@njit
+@kernel
 def decide(
     market: np.record,
     params: np.record,
@@ -97,7 +97,7 @@ def decide(
         )
 
 
-@njit
+@kernel
 def _reset(market: np.record, params: np.record, now_ns: int, quote: np.record) -> None:
     """Forget the last decision and copy the inputs that explain this one."""
     quote.now_ns = now_ns
@@ -129,7 +129,7 @@ def _reset(market: np.record, params: np.record, now_ns: int, quote: np.record) 
         quote.ask_size[i] = 0
 
 
-@njit
+@kernel
 def _explain_spread(market: np.record, params: np.record, now_ns: int, quote: np.record) -> None:
     """Spec section 4, in its order; each field holds the spread after that step."""
     spread = int(params.base_spread_micros)
@@ -167,7 +167,7 @@ def _explain_spread(market: np.record, params: np.record, now_ns: int, quote: np
     quote.spread_micros = spread
 
 
-@njit
+@kernel
 def _markout_addon(market: np.record, params: np.record) -> int:
     """Both half-spreads grow by the adverse markout of our own fills, once enough contracts were filled."""
     if market.markout_micros >= 0.0 or market.markout_weight * QTY_SCALE < params.markout_min_contracts:
@@ -176,7 +176,7 @@ def _markout_addon(market: np.record, params: np.record) -> int:
     return 2 * scale_ppm(adverse, int(params.markout_multiplier_ppm))
 
 
-@njit
+@kernel
 def _explain_prices(params: np.record, quote: np.record) -> None:
     """Spec section 5 up to the rounding: the wished bid and ask before and after the skew."""
     distance = int(quote.net_contracts)
@@ -196,7 +196,7 @@ def _explain_prices(params: np.record, quote: np.record) -> None:
     quote.skewed_ask_micros = fair + half + int(quote.skew_micros)
 
 
-@njit
+@kernel
 def _explain_state(market: np.record, params: np.record, now_ns: int, quote: np.record) -> None:
     if quote.state == d.STATE_REBALANCING:
         add_reason(quote, d.R_REBALANCING)
@@ -206,7 +206,7 @@ def _explain_state(market: np.record, params: np.record, now_ns: int, quote: np.
         add_reason(quote, d.R_FORCED_EXIT_TIME)
 
 
-@njit
+@kernel
 def _selection(params: np.record, heat_room_micros: int, quote: np.record) -> bool:
     """Spec section 2: what fails a filter (or finds no heat left) is only wound down. True if so."""
     passed = int(quote.reasons)
@@ -229,7 +229,7 @@ def _selection(params: np.record, heat_room_micros: int, quote: np.record) -> bo
     return True
 
 
-@njit
+@kernel
 def _gate(market: np.record, now_ns: int, killed: int, quote: np.record) -> int:
     """What status, kill switch, book and pauses let through: HOLD, EXIT_ONLY or QUOTE_BOTH.
 
@@ -255,7 +255,7 @@ def _gate(market: np.record, now_ns: int, killed: int, quote: np.record) -> int:
     return gate
 
 
-@njit
+@kernel
 def _has_two_sides(market: np.record, quote: np.record) -> bool:
     if market.bid_price < 0 and market.ask_price < 0:
         add_reason(quote, d.R_NO_BOOK)
@@ -270,7 +270,7 @@ def _has_two_sides(market: np.record, quote: np.record) -> bool:
     return False
 
 
-@njit
+@kernel
 def _decide_fixed_spread(
     market: np.record, params: np.record, grids: Grids, grid: int, killed: int, quote: np.record
 ) -> None:

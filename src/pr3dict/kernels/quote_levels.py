@@ -11,25 +11,25 @@ import numpy as np
 from pr3dict.domain.units import MICROS_PER_PRICE_UNIT, MONEY_SCALE, PPM_SCALE, PRICE_SCALE
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.dtypes import ASK, BID, MAX_LEVELS
-from pr3dict.kernels.jit import njit
+from pr3dict.kernels.jit import kernel
 from pr3dict.kernels.quote_state import must_exit_by_time, net_contracts, net_from_target
 from pr3dict.kernels.world import Grids, IntArray
 
 
-@njit
+@kernel
 def scale_ppm(value: int, ppm: int) -> int:
     """`value` x ppm / 1,000,000 rounded half away from zero, so that -value gives the opposite."""
     scaled = (abs(value) * ppm + PPM_SCALE // 2) // PPM_SCALE
     return scaled if value >= 0 else -scaled
 
 
-@njit
+@kernel
 def add_reason(quote: np.record, bit: int) -> None:
     """Set a reason's bit (R_*)."""
     quote.reasons = quote.reasons | (1 << bit)
 
 
-@njit
+@kernel
 def level_at_or_below(grids: Grids, grid: int, price: int) -> int:
     """Highest level of the grid whose price is at most `price`; -1 if there is none."""
     low = 0
@@ -43,7 +43,7 @@ def level_at_or_below(grids: Grids, grid: int, price: int) -> int:
     return low - 1
 
 
-@njit
+@kernel
 def grid_price(grids: Grids, grid: int, side: int, micros: int) -> int:
     """Grid price at or below `micros` for BID, at or above for ASK; -1 if the grid has none."""
     if side == BID:
@@ -54,7 +54,7 @@ def grid_price(grids: Grids, grid: int, side: int, micros: int) -> int:
     return int(grids.price_of_level[grid, level]) if level < grids.level_count[grid] else -1
 
 
-@njit
+@kernel
 def outward_price(grids: Grids, grid: int, side: int, micros: int) -> int:
     """Grid price for a wish in micros: bid down, ask up; -1 (pulled, never moved inward) off the grid."""
     if micros <= 0 or micros >= MONEY_SCALE:
@@ -62,7 +62,7 @@ def outward_price(grids: Grids, grid: int, side: int, micros: int) -> int:
     return grid_price(grids, grid, side, micros)
 
 
-@njit
+@kernel
 def passive_price(grids: Grids, grid: int, side: int, price: int, far_price: int) -> int:
     """`price` moved outward until it rests at least one tick inside the far side; -1 if no price does."""
     if far_price < 0:
@@ -74,7 +74,7 @@ def passive_price(grids: Grids, grid: int, side: int, price: int, far_price: int
     return price if price > far_price else grid_price(grids, grid, ASK, limit)
 
 
-@njit
+@kernel
 def side_arrays(quote: np.record, side: int) -> tuple[IntArray, IntArray]:
     """The prices and sizes of a side, as views of the row."""
     if side == BID:
@@ -82,7 +82,7 @@ def side_arrays(quote: np.record, side: int) -> tuple[IntArray, IntArray]:
     return quote.ask_price, quote.ask_size
 
 
-@njit
+@kernel
 def quote_sides(
     market: np.record,
     params: np.record,
@@ -125,7 +125,7 @@ def quote_sides(
             quote.levels = i + 1
 
 
-@njit
+@kernel
 def side_cap(market: np.record, params: np.record, side: int, state: int, reduce_only: bool) -> int:
     """Contracts that a side may still add before an inventory rule stops it; -1 if it must not be quoted."""
     sign = 1 if side == BID else -1
@@ -143,7 +143,7 @@ def side_cap(market: np.record, params: np.record, side: int, state: int, reduce
     return cap
 
 
-@njit
+@kernel
 def _gross_cap(market: np.record, params: np.record, side: int) -> int:
     """Contracts that a side may add before `max_position_size` could be broken.
 
@@ -159,14 +159,14 @@ def _gross_cap(market: np.record, params: np.record, side: int) -> int:
     return max(room, opposite, 0)
 
 
-@njit
+@kernel
 def _closing_contracts(market: np.record, side: int) -> int:
     """Contracts of a side that only reduce the net position: they lock nothing and add no loss."""
     net = net_contracts(market)
     return max(-net, 0) if side == BID else max(net, 0)
 
 
-@njit
+@kernel
 def _fill_prices(
     market: np.record,
     params: np.record,
@@ -199,7 +199,7 @@ def _fill_prices(
         count += 1
 
 
-@njit
+@kernel
 def _fill_sizes(
     market: np.record,
     params: np.record,
@@ -232,18 +232,18 @@ def _fill_sizes(
         gross_left -= size
 
 
-@njit
+@kernel
 def _unit_cost(side: int, price: int) -> int:
     """Price units that one contract of a side locks: a bid its price, an ask what is left to a dollar."""
     return price if side == BID else PRICE_SCALE - price
 
 
-@njit
+@kernel
 def _cost_micros(unit_cost: int, size: int) -> int:
     return (unit_cost * size + PRICE_SCALE - 1) // PRICE_SCALE
 
 
-@njit
+@kernel
 def _fit_budget(
     market: np.record, side: int, budget_micros: int, free: int, prices: IntArray, sizes: IntArray
 ) -> bool:
@@ -268,7 +268,7 @@ def _fit_budget(
     return was_cut
 
 
-@njit
+@kernel
 def _side_cost(side: int, free: int, prices: IntArray, sizes: IntArray) -> int:
     total = 0
     for i in range(MAX_LEVELS):
@@ -280,7 +280,7 @@ def _side_cost(side: int, free: int, prices: IntArray, sizes: IntArray) -> int:
     return total
 
 
-@njit
+@kernel
 def _drop_small(market: np.record, prices: IntArray, sizes: IntArray) -> bool:
     """Take out the first level below the venue's smallest order and all beyond it; True if there was one."""
     smallest = max(int(market.min_size), int(market.lot), 1)
@@ -295,13 +295,13 @@ def _drop_small(market: np.record, prices: IntArray, sizes: IntArray) -> bool:
     return dropped
 
 
-@njit
+@kernel
 def _floor_lot(market: np.record, size: int) -> int:
     lot = max(int(market.lot), 1)
     return size // lot * lot
 
 
-@njit
+@kernel
 def force_exit(
     market: np.record, params: np.record, grids: Grids, grid: int, now_ns: int, quote: np.record
 ) -> None:
@@ -341,7 +341,7 @@ def force_exit(
         _place_exit(quote, side, price, size, tif)
 
 
-@njit
+@kernel
 def _exit_size(market: np.record, params: np.record, excess: int) -> int:
     """Contracts of a forced exit: the excess rounded up to an order, never more than is held."""
     lot = max(int(market.lot), 1)
@@ -352,7 +352,7 @@ def _exit_size(market: np.record, params: np.record, excess: int) -> int:
     return size if size >= smallest else 0
 
 
-@njit
+@kernel
 def _place_exit(quote: np.record, side: int, price: int, size: int, tif: int) -> None:
     prices, sizes = side_arrays(quote, side)
     prices[0] = price

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from pr3dict.kernels import dtypes as d
-from pr3dict.kernels.jit import njit
+from pr3dict.kernels.jit import kernel
 
 NEVER_NS = (1 << 63) - 1
 
@@ -24,19 +24,19 @@ WIDEN = 1
 PULL = 2
 
 
-@njit
+@kernel
 def net_contracts(market: np.record) -> int:
     """YES less NO, micro-contracts."""
     return int(market.yes_contracts) - int(market.no_contracts)
 
 
-@njit
+@kernel
 def net_from_target(market: np.record, params: np.record) -> int:
     """Net position measured from `target_inventory`, micro-contracts."""
     return net_contracts(market) - int(params.target_inventory)
 
 
-@njit
+@kernel
 def resolution_left_ns(market: np.record, now_ns: int) -> int:
     """Time to the expected resolution, 0 once it is past, -1 if unknown."""
     if market.resolution_ns < 0:
@@ -44,20 +44,20 @@ def resolution_left_ns(market: np.record, now_ns: int) -> int:
     return max(int(market.resolution_ns) - now_ns, 0)
 
 
-@njit
+@kernel
 def liquidity_micros(market: np.record) -> int:
     """The venue's own figure where it states one, else what the book shows."""
     stated = int(market.stated_liquidity_micros)
     return stated if stated >= 0 else int(market.liquidity_micros)
 
 
-@njit
+@kernel
 def takes_orders(market: np.record) -> bool:
     """Whether the venue accepts a resting order in this status."""
     return market.status == d.ACTIVE or market.status == d.POST_ONLY_MODE
 
 
-@njit
+@kernel
 def caution(market: np.record, now_ns: int) -> int:
     """What the volume pause and news ask for now: CALM, WIDEN or PULL."""
     if market.paused_until_ns > now_ns:
@@ -69,13 +69,13 @@ def caution(market: np.record, now_ns: int) -> int:
     return WIDEN if market.news_severity == d.NEWS_WIDEN else CALM
 
 
-@njit
+@kernel
 def close_ns(market: np.record) -> int:
     """End of trading; the expected resolution where it is unknown; -1 if both are."""
     return int(market.close_ns) if market.close_ns >= 0 else int(market.resolution_ns)
 
 
-@njit
+@kernel
 def time_tier(market: np.record, params: np.record, now_ns: int) -> int:
     """Tier TIER_* of the time to close, bounds inclusive (spec section 4)."""
     end_ns = close_ns(market)
@@ -87,13 +87,13 @@ def time_tier(market: np.record, params: np.record, now_ns: int) -> int:
     return TIER_CLOSING if left_ns <= params.closing_ns else TIER_NONE
 
 
-@njit
+@kernel
 def outside_window(left_ns: int, params: np.record) -> bool:
     """Whether the time to resolution (-1: unknown) forbids opening anything."""
     return left_ns < params.min_time_to_resolution_ns or left_ns > params.max_time_to_resolution_ns
 
 
-@njit
+@kernel
 def must_exit_by_time(market: np.record, params: np.record, now_ns: int) -> bool:
     """Whether resolution is too near for the net position that is held (spec section 6)."""
     left_ns = resolution_left_ns(market, now_ns)
@@ -102,7 +102,7 @@ def must_exit_by_time(market: np.record, params: np.record, now_ns: int) -> bool
     return abs(net_contracts(market)) > params.exit_inventory
 
 
-@njit
+@kernel
 def inventory_state(market: np.record, params: np.record, now_ns: int) -> int:
     """Code STATE_* of spec section 6: the band of |net from target|, or the exit before resolution."""
     if must_exit_by_time(market, params, now_ns):
@@ -117,7 +117,7 @@ def inventory_state(market: np.record, params: np.record, now_ns: int) -> int:
     return d.STATE_NORMAL
 
 
-@njit
+@kernel
 def quote_state(market: np.record, params: np.record, now_ns: int) -> int:
     """A code in 0..72; when it changes, the quote is decided again at once (spec section 7).
 
@@ -133,7 +133,7 @@ def quote_state(market: np.record, params: np.record, now_ns: int) -> int:
     return 1 + code * 4 + inventory_state(market, params, now_ns)
 
 
-@njit
+@kernel
 def needs_decision(market: np.record, params: np.record, now_ns: int) -> bool:
     """Whether the standing quote must be decided again (spec section 7).
 
@@ -151,7 +151,7 @@ def needs_decision(market: np.record, params: np.record, now_ns: int) -> bool:
     return quote_state(market, params, now_ns) != int(market.quoted_state)
 
 
-@njit
+@kernel
 def next_wake_ns(market: np.record, params: np.record, now_ns: int) -> int:
     """First instant after `now_ns` at which time alone could change the decision; else NEVER_NS."""
     wake = NEVER_NS
@@ -170,6 +170,6 @@ def next_wake_ns(market: np.record, params: np.record, now_ns: int) -> int:
     return wake
 
 
-@njit
+@kernel
 def _sooner(wake_ns: int, candidate_ns: int, now_ns: int) -> int:
     return candidate_ns if now_ns < candidate_ns < wake_ns else wake_ns

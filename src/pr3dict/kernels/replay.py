@@ -7,9 +7,12 @@ to us, timers. All that reaches us at an instant is applied first, then each cha
 
 from __future__ import annotations
 
+import numpy as np
+
 from pr3dict.kernels import book as bk
 from pr3dict.kernels import brain
 from pr3dict.kernels import dtypes as d
+from pr3dict.kernels.jit import kernel, njit
 from pr3dict.kernels.exchange import (
     NEVER_NS,
     arrive,
@@ -22,7 +25,6 @@ from pr3dict.kernels.exchange import (
     tape_tick,
     tape_trade,
 )
-from pr3dict.kernels.jit import njit
 from pr3dict.kernels.messages import ERROR_CURVE_FULL
 from pr3dict.kernels.position import value_micros
 from pr3dict.kernels.world import World
@@ -30,17 +32,20 @@ from pr3dict.kernels.world import World
 HORIZONS = len(d.MARKOUT_HORIZONS_NS)
 
 
-@njit
+@kernel
 def _start(w: World, events: d.Array) -> None:
     clock = w.clock[0]
     clock.started = 1
     clock.next_expiry_ns = NEVER_NS
     clock.next_markout_ns = NEVER_NS
     clock.next_wake_ns = NEVER_NS
+    clock.clocked = 1
     for m in range(len(w.markets)):
         w.exchange_books[m].status = w.markets[m].status
         interval = int(w.params[m].decision_interval_ns)
         wake = NEVER_NS
+        if interval == 0:
+            clock.clocked = 0
         if interval > 0 and len(events) > 0:
             wake = (int(events[0].local_ns) // interval + 1) * interval
         w.markets[m].wake_ns = wake
@@ -49,17 +54,13 @@ def _start(w: World, events: d.Array) -> None:
         clock.next_curve_ns = events[0].exch_ns
 
 
-@njit
+@kernel
 def exchange_event(w: World, event: d.Row) -> None:
-    """One event of the recording happens at the exchange."""
+    """One event of the recording happens at the exchange; LEVEL events are handled by the caller."""
     m = int(event.market)
     now_ns = int(event.exch_ns)
     kind = event.kind
-    w.stats[m].events += 1
-    if kind == d.LEVEL:
-        level = int(w.grids.level_of_price[w.exchange_books[m].grid, event.price])
-        tape_level(w, now_ns, m, int(event.side), level, int(event.qty))
-    elif kind == d.TRADE:
+    if kind == d.TRADE:
         if event.bits & d.INFERRED:
             w.stats[m].inferred_contracts += event.qty
         tape_trade(w, now_ns, m, int(event.side), int(event.price), int(event.qty))
@@ -71,7 +72,7 @@ def exchange_event(w: World, event: d.Row) -> None:
         tape_settle(w, now_ns, m, int(event.qty), event.bits & d.REFUND != 0)
 
 
-@njit
+@kernel
 def equity_at_exchange_micros(w: World) -> int:
     """Cash plus positions at the exchange's mid, or at the last one known; a position never marked is worth 0."""
     equity = int(w.account[0].cash_micros)
@@ -84,7 +85,7 @@ def equity_at_exchange_micros(w: World) -> int:
     return equity
 
 
-@njit
+@kernel
 def _sample_curve(w: World, at_ns: int) -> None:
     clock = w.clock[0]
     if clock.curve_count >= len(w.curve):
@@ -97,7 +98,7 @@ def _sample_curve(w: World, at_ns: int) -> None:
     point.cash_micros = w.account[0].cash_micros
 
 
-@njit
+@kernel
 def _record_markouts(w: World, before_ns: int) -> None:
     """Write the mid a horizon after each fill whose time lies at or before `before_ns`."""
     clock = w.clock[0]
@@ -117,7 +118,7 @@ def _record_markouts(w: World, before_ns: int) -> None:
     clock.next_markout_ns = following
 
 
-@njit
+@kernel
 def _before_instant(w: World, now_ns: int) -> None:
     """Whatever is due strictly before the world changes at `now_ns`."""
     clock = w.clock[0]
@@ -130,11 +131,11 @@ def _before_instant(w: World, now_ns: int) -> None:
             return
 
 
-@njit
-def _due_before_tape(w: World, tape_ns: int) -> int:
-    """Earliest time of anything but market data, at most `tape_ns`."""
+@kernel
+def _next_due_ns(w: World) -> int:
+    """Earliest time of anything but market data: timers, our messages, reports to us."""
     clock = w.clock[0]
-    earliest = min(tape_ns, clock.next_wake_ns, clock.next_expiry_ns)
+    earliest = min(clock.next_wake_ns, clock.next_expiry_ns)
     if clock.outbox_head < clock.outbox_tail:
         earliest = min(earliest, w.outbox[clock.outbox_head & (len(w.outbox) - 1)].at_ns)
     if clock.inbox_head < clock.inbox_tail:
@@ -142,7 +143,13 @@ def _due_before_tape(w: World, tape_ns: int) -> int:
     return earliest
 
 
-@njit
+@kernel
+def _next_sample_ns(w: World) -> int:
+    """Earliest time at which a markout or the equity curve wants the world as it is."""
+    return min(w.clock[0].next_markout_ns, w.clock[0].next_curve_ns)
+
+
+@kernel
 def _deliver(w: World, now_ns: int) -> None:
     """Expiries, our messages and reports to us that are due at `now_ns`."""
     clock = w.clock[0]
@@ -158,17 +165,106 @@ def _deliver(w: World, now_ns: int) -> None:
         clock.inbox_head += 1
 
 
-@njit
-def _finish(w: World) -> None:
+@kernel
+def _finish(w: World, events: d.Array) -> None:
     """Close the books on the last instant: statistics, marks, one more equity sample."""
     clock = w.clock[0]
     clock.done = 1
+    if len(w.markets) == 1:
+        w.stats[0].events = clock.exchange_event
+    else:
+        for k in range(clock.exchange_event):
+            w.stats[events[k].market].events += 1
     for m in range(len(w.markets)):
         integrate(w, m, clock.now_ns)
         if w.exchange_books[m].status != d.SETTLED:
             note_mark(w, m)
     _record_markouts(w, clock.now_ns)
     _sample_curve(w, clock.now_ns)
+
+
+@kernel
+def _advance_exchange(w: World, events: d.Array, i: int, until_ns: int, due_ns: int) -> tuple[int, int, int]:
+    """Let the recording happen at the exchange from event `i` up to `until_ns`, inclusive.
+
+    Ends early when a report to us falls due before. Returns the next event, the time reached and the next
+    due time. Most events only move the tape's own book: they are handled here, without a call.
+    """
+    count = len(events)
+    clock = w.clock[0]
+    books = w.exchange_books
+    depth = w.exchange_depth
+    holdings = w.holdings
+    watched = w.watched
+    level_of_price = w.grids.level_of_price
+    sample_ns = _next_sample_ns(w)
+    while i < count and events[i].exch_ns <= until_ns:
+        event = events[i]
+        i += 1
+        if event.exch_ns >= sample_ns:
+            _before_instant(w, event.exch_ns)
+            sample_ns = _next_sample_ns(w)
+        if event.kind == d.LEVEL:
+            m = np.uint64(event.market)  # unsigned: an index that can't be negative costs less
+            book = books[m]
+            held = holdings[m]
+            side = int(event.side)
+            level = int(level_of_price[np.uint64(book.grid), np.uint64(event.price)])
+            # The touch stays, no order of ours is at the level or crossed by it, and nothing was taken there.
+            crossed = held.own_ask_price + side * (held.own_bid_price - held.own_ask_price)
+            apart = (1 - 2 * side) * (crossed - event.price) > 0
+            stays = bk.levels_behind(book, side, level) >= int(event.qty == 0)
+            plain = (level >= 0) & stays & apart
+            if plain and watched[m, np.uint64(side), np.uint64(level)] == 0:
+                depth[m, np.uint64(side), np.uint64(level)] = event.qty
+                continue
+            tail = clock.inbox_tail
+            tape_level(w, int(event.exch_ns), int(event.market), side, level, int(event.qty))
+        else:
+            tail = clock.inbox_tail
+            exchange_event(w, event)
+        if clock.inbox_tail != tail:  # a report is on its way to us, perhaps of a fill to sample later
+            sample_ns = _next_sample_ns(w)
+            due_ns = _next_due_ns(w)
+            until_ns = min(until_ns, due_ns)
+    return i, until_ns, due_ns
+
+
+@kernel
+def _run(w: World, events: d.Array, max_steps: int) -> bool:
+    clock = w.clock[0]
+    if clock.started == 0:
+        _start(w, events)
+    count = len(events)
+    i = int(clock.exchange_event)
+    j = int(clock.local_event)
+    stop = min(j + max_steps, count)
+    due_ns = _next_due_ns(w)
+    while j < stop and w.account[0].error == 0:
+        # Where decisions follow a clock, nothing that we see is acted on before the next due time.
+        now_ns = min(int(events[count - 1 if clock.clocked else j].local_ns), due_ns)
+        if i < count and events[i].exch_ns <= now_ns:
+            i, now_ns, due_ns = _advance_exchange(w, events, i, now_ns, due_ns)
+        clock.now_ns = now_ns
+        if due_ns <= now_ns:
+            if _next_sample_ns(w) <= now_ns:
+                _before_instant(w, now_ns)
+            _deliver(w, now_ns)
+        j = brain.see_events(w, events, j, i, now_ns)
+        if clock.changed_count > 0:
+            brain.decide_changed(w, now_ns)
+            due_ns = _next_due_ns(w)
+        if due_ns <= now_ns:
+            if clock.next_wake_ns <= now_ns:
+                brain.wake_markets(w, now_ns)
+            due_ns = _next_due_ns(w)
+    clock.exchange_event = i
+    clock.local_event = j
+    if j < count and w.account[0].error == 0:
+        return False
+    if clock.done == 0:
+        _finish(w, events)
+    return True
 
 
 @njit
@@ -178,39 +274,4 @@ def run(w: World, events: d.Array, max_steps: int) -> bool:
     `events` are EVENT rows sorted by `exch_ns`, without SNAPSHOT rows, on the markets' grids, with
     `local_ns` ascending and never before `exch_ns`. Stops early when `account.error` is set.
     """
-    clock = w.clock[0]
-    if clock.started == 0:
-        _start(w, events)
-    count = len(events)
-    i = int(clock.exchange_event)
-    j = int(clock.local_event)
-    stop = j + max_steps
-    while j < count and j < stop and w.account[0].error == 0:
-        next_local = int(events[j].local_ns)
-        other = _due_before_tape(w, next_local)
-        # The recording moves alone at the exchange until something else is due.
-        while i < count and events[i].exch_ns <= other:
-            at = int(events[i].exch_ns)
-            if clock.next_markout_ns <= at or clock.next_curve_ns <= at:
-                _before_instant(w, at)
-            exchange_event(w, events[i])
-            i += 1
-            if clock.inbox_head < clock.inbox_tail:
-                other = min(other, w.inbox[clock.inbox_head & (len(w.inbox) - 1)].at_ns)
-        clock.now_ns = other
-        _before_instant(w, other)
-        _deliver(w, other)
-        while j < count and events[j].local_ns <= other and j < i:
-            brain.see_event(w, events[j], other)
-            j += 1
-        if clock.changed_count > 0:
-            brain.decide_changed(w, other)
-        if clock.next_wake_ns <= other:
-            brain.wake_markets(w, other)
-    clock.exchange_event = i
-    clock.local_event = j
-    if j < count and w.account[0].error == 0:
-        return False
-    if clock.done == 0:
-        _finish(w)
-    return True
+    return _run(w, events, max_steps)

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 import numpy.typing as npt
-from numba.core import types
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.imputils import impl_ret_borrowed, lower_getattr
 from numba.experimental import structref
 
 from pr3dict.domain.units import PRICE_SCALE
@@ -80,10 +82,12 @@ class World(_WorldBase):  # type: ignore[misc]
     exchange_depth: IntArray
     consumed: IntArray  # tape volume at a level that our takers already took
     exchange_orders: d.Array  # (n, ORDER_SLOTS) EXCHANGE_ORDER
+    watched: npt.NDArray[np.int16]  # (n, 2, levels) our resting orders at a level, WATCH_TAKEN if `consumed`
     active: npt.NDArray[np.int16]  # (n, ORDER_SLOTS) slots of resting orders, the first `live_orders` count
     holdings: d.Array  # (n,) HOLDING at the exchange
     changed: npt.NDArray[np.int32]  # markets that wait for a decision, the first `changed_count` count
     scratch: IntArray  # (2 sides, 2, MAX_LEVELS) work space of the diff
+    spare_levels: IntArray  # (levels,) work space of a grid change
     outbox: d.Array  # ring of MESSAGE to the exchange
     inbox: d.Array  # ring of MESSAGE to us
     fills: d.Array  # FILL in order of exchange time
@@ -92,6 +96,8 @@ class World(_WorldBase):  # type: ignore[misc]
 
 
 FIELDS = tuple(name for name in World.__annotations__)
+
+_MEMINFO_DATA_WORD = 3  # numba's MemInfo: reference count, destructor, its argument, data
 
 if not numba.config.DISABLE_JIT:
 
@@ -108,6 +114,22 @@ if not numba.config.DISABLE_JIT:
     structref.define_boxing(WorldType, World)
     structref.define_constructor(World, WorldType, list(FIELDS))
     structref.define_attributes(WorldType)
+
+    def _define_plain_attribute(name: str) -> None:
+        """Read a field straight from the struct: numba's own way needs the reference counts that kernels lack."""
+
+        @lower_getattr(WorldType, name)  # type: ignore[untyped-decorator]
+        def load(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+            handle = cgutils.create_struct_proxy(kind)(context, builder, value=value)
+            words = builder.bitcast(handle.meminfo, cgutils.voidptr_t.as_pointer())
+            data = builder.load(builder.gep(words, [ir.Constant(ir.IntType(32), _MEMINFO_DATA_WORD)]))
+            fields = kind.get_data_type()
+            place = builder.bitcast(data, context.get_value_type(fields).as_pointer())
+            struct = cgutils.create_struct_proxy(fields)(context, builder, ref=place)
+            return impl_ret_borrowed(context, builder, kind.field_dict[name], getattr(struct, name))
+
+    for _name in FIELDS:
+        _define_plain_attribute(_name)
 
 
 @njit
@@ -146,6 +168,8 @@ def new_world(
     quotes["bid_price"] = -1
     quotes["ask_price"] = -1
     quotes["fair_micros"] = -1
+    holdings = np.zeros(n, d.HOLDING)
+    holdings["own_bid_price"], holdings["own_ask_price"] = d.NO_BID, d.NO_ASK
     stats = np.zeros(n, d.MARKET_STATS)
     stats["settle_value_micros"] = stats["mark_micros"] = stats["mark_before_settle_micros"] = -1
     arrays: dict[str, object] = {
@@ -164,10 +188,12 @@ def new_world(
         "exchange_depth": np.zeros((n, 2, width), np.int64),
         "consumed": np.zeros((n, 2, width), np.int64),
         "exchange_orders": np.zeros((n, d.ORDER_SLOTS), d.EXCHANGE_ORDER),
+        "watched": np.zeros((n, 2, width), np.int16),
         "active": np.zeros((n, d.ORDER_SLOTS), np.int16),
-        "holdings": np.zeros(n, d.HOLDING),
+        "holdings": holdings,
         "changed": np.zeros(n, np.int32),
         "scratch": np.zeros((2, 2, d.MAX_LEVELS), np.int64),
+        "spare_levels": np.zeros(width, np.int64),
         "outbox": np.zeros(ring_capacity, d.MESSAGE),
         "inbox": np.zeros(ring_capacity, d.MESSAGE),
         "fills": np.zeros(fill_capacity, d.FILL),

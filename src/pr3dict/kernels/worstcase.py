@@ -12,11 +12,11 @@ import numpy as np
 
 from pr3dict.domain.units import PRICE_SCALE
 from pr3dict.kernels import dtypes as d
-from pr3dict.kernels.jit import njit
+from pr3dict.kernels.jit import kernel, njit
 from pr3dict.kernels.world import IntArray
 
 
-@njit
+@kernel
 def loss_if(market: np.record, orders: d.Array) -> tuple[int, int]:
     """Loss in micros (if YES, if NO) of one market, with the worst fills of its `orders` (n,) ORDER rows.
 
@@ -42,7 +42,7 @@ def loss_if(market: np.record, orders: d.Array) -> tuple[int, int]:
     )
 
 
-@njit
+@kernel
 def market_losses(
     yes_contracts: int, no_contracts: int, cost_micros: int, bid_cost_micros: int, ask_cost_micros: int
 ) -> tuple[int, int]:
@@ -56,7 +56,7 @@ def market_losses(
     )
 
 
-@njit
+@kernel
 def market_worst_loss(
     yes_contracts: int, no_contracts: int, cost_micros: int, bid_cost_micros: int, ask_cost_micros: int
 ) -> int:
@@ -65,14 +65,14 @@ def market_worst_loss(
     return max(if_yes, if_no)
 
 
-@njit
+@kernel
 def market_loss_micros(market: np.record, orders: d.Array) -> int:
     """Worst loss in micros of one market alone, its `orders` (n,) filling against us; see `loss_if`."""
     if_yes, if_no = loss_if(market, orders)
     return max(if_yes, if_no)
 
 
-@njit
+@kernel
 def event_worst_loss(loss_if_yes: IntArray, loss_if_no: IntArray, exhaustive: bool) -> int:
     """Worst loss in micros over the outcomes of an event of which at most one market ends YES.
 
@@ -90,7 +90,7 @@ def event_worst_loss(loss_if_yes: IntArray, loss_if_no: IntArray, exhaustive: bo
     return none + swing
 
 
-@njit
+@kernel
 def event_heat_micros(loss_if_yes: IntArray, loss_if_no: IntArray, event_ids: IntArray, event: int) -> int:
     """Share of one event in the portfolio's heat: its worst loss, at least 0. O(n), allocates nothing.
 
