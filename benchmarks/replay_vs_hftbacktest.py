@@ -4,7 +4,8 @@ Both replay one generated market: several million level changes and trades. The 
 clock and quotes the mid -+ a half spread, rounded outward, one post-only order of fixed size a side inside
 an inventory cap; an order at the right price is left alone, any other is cancelled and placed again.
 hftbacktest runs its own compiled strategy on the faster of its two books. Runs alternate and the best of
-`--repeats` counts; compilation and loading are left out of both. The last line printed is one JSON object.
+`--repeats` counts; compilation and loading are left out of both. The last line printed is one JSON object:
+the figures at the first pace of `--events-per-second`, and the ratio at each.
 
 Sizes of the stream are whole contracts and the order size is not: hftbacktest keeps an order whose fill
 equals its remainder exactly on its book and fails at the next trade there. Its local position leaves out
@@ -343,12 +344,23 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=3_000_000, help="about how many events to replay")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--events-per-second", type=float, default=60.0, help="pace of the generated market")
+    parser.add_argument(
+        "--events-per-second",
+        type=float,
+        nargs="+",
+        default=[5.0, 20.0, 60.0],
+        help="paces of the generated market; the first is the headline",
+    )
     parser.add_argument("--book", choices=["fastest", *BOOKS], default="fastest", help="hftbacktest's book")
     arguments = parser.parse_args()
     books = BOOKS if arguments.book == "fastest" else (arguments.book,)
-    stream = make_stream(arguments.events, arguments.seed, arguments.events_per_second)
-    print(json.dumps(compare(stream, arguments.repeats, books)))
+    by_pace: dict[str, Any] = {}
+    for pace in arguments.events_per_second:
+        stream = make_stream(arguments.events, arguments.seed, pace)
+        by_pace[f"{pace:g}"] = compare(stream, arguments.repeats, books)
+    headline = f"{arguments.events_per_second[0]:g}"
+    ratios = {pace: result["ratio"] for pace, result in by_pace.items()}
+    print(json.dumps({"events_per_second": headline, **by_pace[headline], "ratio_by_pace": ratios}))
 
 
 if __name__ == "__main__":

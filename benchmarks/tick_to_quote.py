@@ -47,7 +47,7 @@ Decode = Callable[[bytes, int], int]
 def take_message(w: World, events: d.Array, count: int, now_ns: int) -> None:
     """The compiled half: the rows of one message, then one decision of each market they changed."""
     for i in range(count):
-        brain.see_event(w, events[i], now_ns)
+        brain.see_event(w, events[i])
     if w.clock[0].changed_count > 0:
         brain.decide_changed(w, now_ns)
 

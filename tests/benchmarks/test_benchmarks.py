@@ -32,8 +32,12 @@ def last_line(repo_root: Path, script: str, *arguments: str) -> dict[str, Any]:
 )
 def test_replay_beside_hftbacktest(repo_root: Path) -> None:
     result = last_line(
-        repo_root, "replay_vs_hftbacktest.py", "--events", "40000", "--repeats", "1", "--book", "roi_vector"
+        repo_root,
+        "replay_vs_hftbacktest.py",
+        *("--events", "40000", "--repeats", "1", "--book", "roi_vector", "--events-per-second", "20", "60"),
     )
+    assert result.pop("events_per_second") == "20"
+    assert result.pop("ratio_by_pace").keys() == {"20", "60"}
     assert set(result) == {"events", "ours_events_per_s", "hftbacktest_events_per_s", "ratio", "models"}
     assert 20_000 < result["events"] < 80_000 and set(result["models"]) == {"risk_averse", "power3"}
     for model in result["models"].values():
