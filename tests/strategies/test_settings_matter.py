@@ -135,6 +135,7 @@ def orders_after_a_partial_fill(config: Config) -> int:
     order.id, order.state, order.side, order.price = 1, d.LIVE, d.BID, 4_600
     order.qty, order.remaining = 10 * QTY_SCALE, 6 * QTY_SCALE
     world.markets[0].open_bid = 6 * QTY_SCALE
+    world.markets[0].slots_used = 1
     diff.sync_orders(world, START, 0)
     return int(np.count_nonzero(world.orders["state"][0] != d.FREE))
 

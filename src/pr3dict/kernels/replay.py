@@ -12,19 +12,18 @@ import numpy as np
 from pr3dict.kernels import book as bk
 from pr3dict.kernels import brain
 from pr3dict.kernels import dtypes as d
-from pr3dict.kernels.jit import kernel, njit
 from pr3dict.kernels.exchange import (
     NEVER_NS,
     arrive,
     expire_orders,
-    integrate,
-    note_mark,
     tape_level,
     tape_settle,
     tape_status,
     tape_tick,
     tape_trade,
 )
+from pr3dict.kernels.exchange_orders import integrate, note_mark
+from pr3dict.kernels.jit import kernel, njit
 from pr3dict.kernels.messages import ERROR_CURVE_FULL
 from pr3dict.kernels.position import value_micros
 from pr3dict.kernels.world import World
@@ -74,7 +73,7 @@ def exchange_event(w: World, event: d.Row) -> None:
 
 @kernel
 def equity_at_exchange_micros(w: World) -> int:
-    """Cash plus positions at the exchange's mid, or at the last one known; a position never marked is worth 0."""
+    """Cash plus positions at the exchange's mid or the last one known; a position never marked is worth 0."""
     equity = int(w.account[0].cash_micros)
     for m in range(len(w.markets)):
         held = w.holdings[m]

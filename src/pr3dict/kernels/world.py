@@ -7,7 +7,7 @@ writes. Nothing is allocated after `new_world`, so a replay's memory is known be
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numba
 import numpy as np
@@ -63,7 +63,7 @@ class World(_WorldBase):  # type: ignore[misc]
 
     else:
 
-        def __new__(cls, *arrays: object) -> World:
+        def __new__(cls, *arrays: object) -> Self:
             """Build the struct that compiled code sees."""
             return structref.StructRefProxy.__new__(cls, *arrays)
 
@@ -116,7 +116,7 @@ if not numba.config.DISABLE_JIT:
     structref.define_attributes(WorldType)
 
     def _define_plain_attribute(name: str) -> None:
-        """Read a field straight from the struct: numba's own way needs the reference counts that kernels lack."""
+        """Read a field straight from the struct: numba's own way needs the counts that kernels lack."""
 
         @lower_getattr(WorldType, name)  # type: ignore[untyped-decorator]
         def load(context: Any, builder: Any, kind: Any, value: Any) -> Any:
