@@ -1,10 +1,10 @@
 """Fees and rebates of one fill, exact to the micro-dollar.
 
-Kalshi (fee rounding page, 2026-09): the trade fee, rate x contracts x P x (1 - P), is rounded up (to $0.000001
-since 2026-09-18, see domain/fees.py); the balance change is floored to the account's unit; the difference is a
-rounding fee that an accumulator of the order gives back in whole units, never below a net fee of zero.
-Polymarket (docs, 2026): taker fee shares x rate x p (1 - p) rounded to $0.00001, makers free, and a share of
-the fee comes back as rebate.
+Kalshi (fee rounding page, 2026-09): the trade fee, rate x contracts x P x (1 - P), is rounded up (to
+$0.000001 since 2026-09-18, see domain/fees.py); the balance change is floored to the account's unit; the
+difference is a rounding fee that an accumulator of the order gives back in whole units, never below a net fee
+of zero. Polymarket (docs, 2026): taker fee shares x rate x p (1 - p) rounded to $0.00001, makers free, and a
+share of the fee comes back as rebate.
 """
 
 from __future__ import annotations
