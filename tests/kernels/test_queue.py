@@ -128,3 +128,18 @@ def test_a_trade_is_shared_between_the_front_and_us(front, traded):
     assert (front - int(order.front)) + reached == traded
     assert reached == 0 or int(order.front) == 0
     assert int(order.traded) == traded + 7
+
+
+def test_fill_probability_of_the_known_answer():
+    # QU-04: A = 0.2, k = 0.6, delta = 1.6754824339446375, T = 30
+    found = queue.fill_probability(0.2, 0.6, 1.6754824339446375, 30.0)
+    assert found == pytest.approx(0.888711813605, abs=1e-9)
+
+
+@given(st.floats(1e-6, 10), st.floats(0.01, 100), st.floats(0, 1), st.floats(0, 1e4))
+def test_fill_probability_is_one_minus_the_chance_of_no_arrival(arrival_rate, decay, distance, span):
+    found = queue.fill_probability(arrival_rate, decay, distance, span)
+    rate = arrival_rate * math.exp(-decay * distance)
+    assert found == pytest.approx(1 - math.exp(-rate * span), abs=1e-12)
+    assert 0 <= found <= min(1.0, rate * span * (1 + 1e-12))
+    assert found <= queue.fill_probability(arrival_rate, decay, distance / 2, span) + 1e-15

@@ -2,8 +2,8 @@
 
 Units (see `domain/units.py`): a field named `*_price` or `price` is in 1/10,000 dollar of a YES contract,
 `qty`, `*_size`, `*_contracts` in 1/1,000,000 contract, `*_micros` in 1/1,000,000 dollar, `*_ns` in ns UTC (or
-a span), `*_ppm` in parts per million. Rows are aligned `np.record`s, so `row.field` reads the same in compiled
-code and in plain Python. -1 means "none" for a price, an order or a level.
+a span), `*_ppm` in parts per million. Rows are aligned `np.record`s, so `row.field` reads the same in
+compiled code and in plain Python. -1 means "none" for a price, an order or a level.
 """
 
 from __future__ import annotations
