@@ -215,8 +215,10 @@ def _book_own_fill(w: World, m: int, order: d.Row, message: d.Row, now_ns: int) 
 def decide_changed(w: World, now_ns: int) -> None:
     """Decide every market that changed at this instant, once, in the order of change."""
     clock = w.clock[0]
-    for k in range(clock.changed_count):
+    k = 0
+    while k < clock.changed_count:  # a decision may change other markets: the kill switch changes all
         m = int(w.changed[k])
+        k += 1
         w.markets[m].changed = 0
         decide_market(w, m, now_ns)
     clock.changed_count = 0

@@ -191,7 +191,7 @@ def new_world(
         "watched": np.zeros((n, 2, width), np.int16),
         "active": np.zeros((n, d.ORDER_SLOTS), np.int16),
         "holdings": holdings,
-        "changed": np.zeros(n, np.int32),
+        "changed": np.zeros(2 * n, np.int32),  # each once, and once more when the kill switch trips
         "scratch": np.zeros((2, 2, d.MAX_LEVELS), np.int64),
         "spare_levels": np.zeros(width, np.int64),
         "outbox": np.zeros(ring_capacity, d.MESSAGE),
