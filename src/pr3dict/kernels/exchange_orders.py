@@ -22,12 +22,6 @@ from pr3dict.kernels.world import World
 @kernel
 def integrate(w: World, m: int, now_ns: int) -> None:
     """Add the time since the last call to the quote statistics of market `m`; call before any change."""
-    integrate_as(w, m, now_ns, bk.mid_micros(w.exchange_books[m], w.grids) >= 0)
-
-
-@kernel
-def integrate_as(w: World, m: int, now_ns: int, two_sided: bool) -> None:
-    """`integrate` for a book that was `two_sided` since the last call, whatever it is now."""
     held = w.holdings[m]
     span = now_ns - held.since_ns
     if held.since_ns == 0 or span <= 0:
@@ -43,7 +37,7 @@ def integrate_as(w: World, m: int, now_ns: int, two_sided: bool) -> None:
     stats.skew_sum += float(net) * span
     if net > w.params[m].rebalance_threshold:
         stats.rebalancing_ns += span
-    if book.status != d.ACTIVE or not two_sided:
+    if book.status != d.ACTIVE or bk.mid_micros(book, w.grids) < 0:
         return
     stats.quotable_ns += span
     if held.live_bids > 0 and held.live_asks > 0:
@@ -61,9 +55,9 @@ def integrate_as(w: World, m: int, now_ns: int, two_sided: bool) -> None:
 
 @kernel
 def note_mark(w: World, m: int) -> int:
-    """Remember the mid as the market's mark, where there is one; returns the mark."""
+    """Remember the mid as the market's mark, where there is one, until it settles; returns the mark."""
     mid = bk.mid_micros(w.exchange_books[m], w.grids)
-    if mid >= 0:
+    if mid >= 0 and w.exchange_books[m].status != d.SETTLED:
         w.stats[m].mark_micros = mid
     return int(w.stats[m].mark_micros)
 

@@ -502,7 +502,7 @@ class Exchange:
 
     def _note_mark(self, m: int) -> None:
         market = self.markets[m]
-        if market.mid_micros() >= 0:
+        if market.mid_micros() >= 0 and market.status != d.SETTLED:
             market.stats.mark_micros = market.mid_micros()
 
     def _pass_time(self, m: int, now_ns: int) -> None:
