@@ -53,7 +53,7 @@ class World(_WorldBase):  # type: ignore[misc]
     """State of a replay over n markets; `depth*` have shape (n, 2 sides, levels), micro-contracts.
 
     Compiled functions receive it as one pointer (a numba structref): as a tuple its two dozen arrays would be
-    copied at every call, which measured six times slower. Made by `new_world` only.
+    copied at every call (docs/adr/0005). Made by `new_world` only.
     """
 
     if numba.config.DISABLE_JIT:
