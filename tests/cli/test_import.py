@@ -99,7 +99,10 @@ def test_importing_again_writes_the_same_bytes(kalshi_set, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("hello", "{set}"), "unknown format 'hello'; known: kalshi-kxbtc15m-l2, polymarket-mlb-l2"),
+        (
+            ("hello", "{set}"),
+            "unknown format 'hello'; known: kalshi-ws, polymarket-ws, pmxt, kalshi-kxbtc15m-l2",
+        ),
         (("kalshi-kxbtc15m-l2", "{set}/nowhere"), "nowhere: no such file or folder"),
         (("polymarket-mlb-l2", "{set}"), "no polymarket-mlb-l2 recording here"),
         (("kalshi-kxbtc15m-l2",), "FOLDER_OR_FILES"),

@@ -15,6 +15,7 @@ from pr3dict.domain.market import kalshi_grid, polymarket_grid
 from pr3dict.kernels import dtypes as d
 from pr3dict.store import tape as tp
 from pr3dict.store.importers.common import event_row, events_of, snapshot_rows
+from pr3dict.store.layouts import LAYOUTS
 
 META = tp.TapeMeta(
     venue="polymarket",
@@ -196,7 +197,7 @@ def test_missing_folder_and_other_files(tmp_path, path):
         tp.read_meta(path)
 
 
-@pytest.mark.parametrize("name", tp.SCHEMA.names)
+@pytest.mark.parametrize("name", LAYOUTS["book"].schema.names)
 def test_a_missing_column_is_named(path, name):
     rewrite(path, lambda table: table.drop_columns([name]))
     with pytest.raises(DataError, match=rf"a\.parquet: {name}: the column is missing"):
@@ -262,7 +263,7 @@ def test_a_faulty_row_is_named(path, row, column, value, sentence):
     def change(table):
         values = table.column(column).to_pylist()
         values[row - 1] = value
-        return replaced(table, column, values, tp.SCHEMA.field(column).type)
+        return replaced(table, column, values, LAYOUTS["book"].schema.field(column).type)
 
     rewrite(path, change)
     with pytest.raises(DataError) as caught:

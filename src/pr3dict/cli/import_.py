@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def import_command(
     format_name: Annotated[
-        str, typer.Argument(metavar="FORMAT", help="kalshi-kxbtc15m-l2 or polymarket-mlb-l2.")
+        str, typer.Argument(metavar="FORMAT", help="The recording's format; `pr3dict import list` shows all.")
     ],
     paths: Annotated[
         list[Path],

@@ -1,8 +1,9 @@
 """Tapes: the recorded or generated market data of one market in one session, as one checked Parquet file.
 
-The columns are the fields of `kernels.dtypes.EVENT` but for `market`; what the market is stands as JSON in
-the file's key-value metadata (`TapeMeta`). The format is described in docs/tapes.md. A tape is written whole
-or not at all, and what is read back has passed every check of `kernels.tapecheck`.
+The columns of a book tape are the fields of `kernels.dtypes.EVENT` but for `market`; other kinds and their
+columns are in `store.layouts`. What the market is stands as JSON in the file's key-value metadata
+(`TapeMeta`). The format is described in docs/tapes.md. A tape is written whole or not at all, and what is
+read back has passed every check of `kernels.tapecheck` (`store.layouts` for quotes and bars).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pr3dict.domain.market import PriceGrid, Venue
 from pr3dict.domain.units import PRICE_SCALE, format_contracts, format_price
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels import tapecheck
+from pr3dict.store.layouts import LAYOUTS, Kind, check_rows
 
 SCHEMA_VERSION: Final = 1
 META_KEY: Final = b"pr3dict.tape"
@@ -36,19 +38,6 @@ KIND_NAMES: Final = {
     d.NEWS: "news",
     d.CLOSE_TIME: "close time",
 }
-
-SCHEMA: Final = pa.schema(
-    [
-        pa.field("exch_ns", pa.int64(), nullable=False),
-        pa.field("local_ns", pa.int64(), nullable=False),
-        pa.field("kind", pa.int8(), nullable=False),
-        pa.field("side", pa.int8(), nullable=False),
-        pa.field("price", pa.int16(), nullable=False),
-        pa.field("qty", pa.int64(), nullable=False),
-        pa.field("aux", pa.int64(), nullable=False),
-        pa.field("bits", pa.int16(), nullable=False),
-    ]
-)
 
 Scalar = bool | int | float | str | None
 
@@ -64,12 +53,17 @@ class TapeFee(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TapeMeta(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the market of a tape is. Times in ns UTC (None: unknown), sizes in micro-contracts."""
+    """What the market of a tape is. Times in ns UTC (None: unknown), sizes in micro-contracts (0: unknown).
+
+    Only a tape without book or trades may leave grids, `min_size` and `lot` unknown.
+    """
 
     schema_version: int = SCHEMA_VERSION
+    kind: Kind = "book"
     venue: Venue
     ticker: str
     event_id: str
+    exclusive: bool = False  # at most one market of this event ends YES
     title: str
     session: str
     source_format: str
@@ -93,7 +87,7 @@ class TapeMeta(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Tape(NamedTuple):
-    """A tape in memory; `events` has `market` 0 in every row."""
+    """A tape in memory: rows as `LAYOUTS` says for its kind; those of events have `market` 0."""
 
     events: d.Array
     meta: TapeMeta
@@ -108,15 +102,23 @@ def grid_mask(grids: tuple[PriceGrid, ...]) -> npt.NDArray[np.bool_]:
 
 
 def check_tape(events: d.Array, meta: TapeMeta, *, file: str | Path | None = None) -> None:
-    """Check that an exchange could have sent `events`, in one compiled pass.
+    """Check that an exchange could have sent `events`, events in one compiled pass.
 
     Raises:
         DataError: names `file`, the first faulty row (from 1) and what is wrong with it.
     """
-    if not meta.grids:
-        raise DataError("a tape needs at least one price grid", file=file, key="grids")
     if not len(events):
         raise DataError("the tape holds no events", file=file)
+    if meta.kind in ("quotes", "bars"):
+        try:
+            check_rows(events, meta.kind)
+        except DataError as error:
+            raise error.at(file=file) from None
+        return
+    if not meta.grids:
+        raise DataError("a tape needs at least one price grid", file=file, key="grids")
+    if meta.kind == "trades" and np.isin(events["kind"], (d.LEVEL, d.SNAPSHOT)).any():
+        raise DataError("a tape of trades holds no book; its kind must be `book`", file=file, key="kind")
     mask = grid_mask(meta.grids)
     code, row = tapecheck.check_events(events, mask, tapecheck.new_depth(), tapecheck.new_best())
     if code != tapecheck.FINE:
@@ -153,9 +155,10 @@ def _sentence(code: int, events: d.Array, row: int) -> str:
 
 def to_table(events: d.Array, meta: TapeMeta) -> pa.Table:
     """The Parquet table of a tape, metadata included."""
-    columns = [pa.array(events[field.name], type=field.type) for field in SCHEMA]
+    schema = LAYOUTS[meta.kind].schema
+    columns = [pa.array(events[field.name], type=field.type) for field in schema]
     metadata = {META_KEY: msgspec.json.encode(meta)}
-    return pa.Table.from_arrays(columns, schema=SCHEMA.with_metadata(metadata))
+    return pa.Table.from_arrays(columns, schema=schema.with_metadata(metadata))
 
 
 def write_tape(path: str | Path, events: d.Array, meta: TapeMeta) -> None:
@@ -170,6 +173,7 @@ def write_tape(path: str | Path, events: d.Array, meta: TapeMeta) -> None:
     check_tape(events, meta, file=target)
     table = to_table(events, meta)
     _decode_meta(table.schema.metadata, target)  # what is written must be read again
+    times = LAYOUTS[meta.kind].times
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         pq.write_table(
@@ -177,8 +181,8 @@ def write_tape(path: str | Path, events: d.Array, meta: TapeMeta) -> None:
             temporary,
             compression="zstd",
             compression_level=6,
-            use_dictionary=["kind", "side", "price", "bits"],
-            column_encoding={"exch_ns": "DELTA_BINARY_PACKED", "local_ns": "DELTA_BINARY_PACKED"},
+            use_dictionary=[name for name in table.schema.names if name not in times],
+            column_encoding=dict.fromkeys(times, "DELTA_BINARY_PACKED"),
         )
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
@@ -200,7 +204,7 @@ def read_meta(path: str | Path) -> TapeMeta:
     """
     try:
         schema = pq.read_schema(path)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(_unreadable(error), file=path) from error
     return _decode_meta(schema.metadata, path)
 
@@ -215,12 +219,13 @@ def read_tape(path: str | Path) -> Tape:
     try:
         with pq.ParquetFile(path) as parquet:
             meta = _decode_meta(parquet.schema_arrow.metadata, path)
-            _check_schema(parquet.schema_arrow, path)
-            table = parquet.read(columns=SCHEMA.names)
-    except (pa.ArrowException, OSError) as error:
+            layout = LAYOUTS[meta.kind]
+            _check_schema(parquet.schema_arrow, layout.schema, path)
+            table = parquet.read(columns=layout.schema.names)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(_unreadable(error), file=path) from error
-    events = np.zeros(table.num_rows, d.EVENT)
-    for name in SCHEMA.names:
+    events = np.zeros(table.num_rows, layout.dtype)
+    for name in layout.schema.names:
         column = table.column(name)
         if column.null_count:
             row = int(np.flatnonzero(column.is_null().to_numpy())[0]) + 1
@@ -241,8 +246,8 @@ def _unreadable(error: Exception) -> str:
     return f"not a readable Parquet file, truncated or corrupt ({detail}); import the recording again"
 
 
-def _check_schema(schema: pa.Schema, path: str | Path) -> None:
-    for field in SCHEMA:
+def _check_schema(schema: pa.Schema, wanted: pa.Schema, path: str | Path) -> None:
+    for field in wanted:
         if field.name not in schema.names:
             raise DataError("the column is missing; import the recording again", file=path, key=field.name)
         found = schema.field(field.name).type

@@ -1,25 +1,46 @@
-"""Recordings of other programs to tapes: one file a format, all listed here."""
+"""Recordings of other programs to tapes and series: one file a format, all listed here."""
 
 from __future__ import annotations
 
+import importlib
+import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from pr3dict.domain.errors import DataError, UsageError
-from pr3dict.store.importers import kalshi_kxbtc15m_l2, polymarket_mlb_l2
-from pr3dict.store.importers.common import Importer, MarketReport
+from pr3dict.store.importers.common import Imported, ImportedSeries, Importer, MarketReport
+from pr3dict.store.series import write_series
 from pr3dict.store.tape import write_tape
 
-IMPORTERS: Final[dict[str, Importer]] = {
-    importer.name: importer for importer in (kalshi_kxbtc15m_l2.IMPORTER, polymarket_mlb_l2.IMPORTER)
-}
+FORMATS: Final[tuple[str, ...]] = (
+    "kalshi-ws",
+    "polymarket-ws",
+    "pmxt",
+    "kalshi-kxbtc15m-l2",
+    "kalshi-15m-btc-eth-trades",
+    "kalshi-kxhighny-bbo",
+    "kalshi-kxbtc15m-settlements",
+    "polymarket-nhl-l2",
+    "polymarket-mlb-l2",
+    "polymarket-btc15m-book5",
+    "polymarket-btc5m-resolved",
+    "polymarket-history-daily",
+    "polymarketus-quotes",
+    "kalshi-polymarket-pairs",
+    "raw-ws-samples",
+)
+"""Names of all formats; the module of each is its name with underscores."""
+
+ALIASES: Final = {"kalshi-kxbtc15m-l2-a": "kalshi-kxbtc15m-l2", "kalshi-kxbtc15m-l2-b": "kalshi-kxbtc15m-l2"}
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._@+=-]+")
 
 Progress = Callable[[int, int, str], None]  # recordings done, recordings in all, the next one's name
 
 
 class WrittenTape(NamedTuple):
-    """Where a tape went and what it was made of."""
+    """Where a tape or series went and what it was made of."""
 
     path: Path
     report: MarketReport
@@ -27,9 +48,11 @@ class WrittenTape(NamedTuple):
 
 def get_importer(name: str) -> Importer:
     """The importer of a format. Raises `UsageError` that lists the known ones."""
-    importer = IMPORTERS.get(name)
-    if importer is None:
-        raise UsageError(f"unknown format {name!r}; known: {', '.join(IMPORTERS)}")
+    chosen = ALIASES.get(name, name)
+    if chosen not in FORMATS:
+        raise UsageError(f"unknown format {name!r}; known: {', '.join(FORMATS)}")
+    module = importlib.import_module(f"{__name__}.{chosen.replace('-', '_')}")
+    importer: Importer = module.IMPORTER
     return importer
 
 
@@ -55,13 +78,21 @@ def import_recordings(
     for done, unit in enumerate(units):
         if progress is not None:
             progress(done, len(units), unit.name)
-        for tape in importer.read(unit):
-            path = out / f"{tape.meta.session}__{tape.meta.ticker}.parquet"
-            write_tape(path, tape.events, tape.meta)
-            written.append(WrittenTape(path, tape.report))
+        written += [write_imported(made, out) for made in importer.read(unit)]
     if progress is not None:
         progress(len(units), len(units), "")
     return written
+
+
+def write_imported(made: Imported, out: Path) -> WrittenTape:
+    """Write one tape or series into `out` under the name of its session and market."""
+    report = made.report
+    path = out / f"{_UNSAFE.sub('-', report.session)}__{_UNSAFE.sub('-', report.market)}.parquet"
+    if isinstance(made, ImportedSeries):
+        write_series(path, made.table, made.meta)
+    else:
+        write_tape(path, made.events, made.meta)
+    return WrittenTape(path, report)
 
 
 def report_json(written: Sequence[WrittenTape]) -> dict[str, object]:
@@ -82,8 +113,19 @@ def report_json(written: Sequence[WrittenTape]) -> dict[str, object]:
         "snapshots_checked": sum(r.snapshots_checked for r in reports),
         "snapshots_equal": sum(r.snapshots_equal for r in reports),
         "defects": defects_of(written),
+        "kinds": dict(Counter(r.kind for r in reports)),
+        "rows": sum(r.rows for r in reports),
+        "details": summed_details(reports),
         "per_tape": [_tape_json(tape) for tape in written],
     }
+
+
+def summed_details(reports: Sequence[MarketReport]) -> dict[str, int]:
+    """The sums of whole-number details over an import."""
+    sums: Counter[str] = Counter()
+    for report in reports:
+        sums.update({k: v for k, v in report.details.items() if type(v) is int})
+    return dict(sums)
 
 
 def defects_of(written: Sequence[WrittenTape]) -> list[str]:
@@ -114,7 +156,9 @@ def _tape_json(tape: WrittenTape) -> dict[str, object]:
         "tape": str(tape.path),
         "session": r.session,
         "market": r.market,
+        "kind": r.kind,
         "events": r.events,
+        "rows": r.rows,
         "snapshots": r.snapshots,
         "deltas": r.deltas,
         "trades": r.trades,

@@ -11,15 +11,21 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 
 from pr3dict.domain.errors import DataError
 from pr3dict.domain.units import NS_PER_SECOND
 from pr3dict.kernels import dtypes as d
+from pr3dict.store.layouts import Kind
+from pr3dict.store.series import SeriesKind, SeriesMeta
 from pr3dict.store.tape import Scalar, TapeMeta
 
 
 class MarketReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What one tape was made of. Counts are of the recording; `events` are rows of the tape.
+    """What one tape or series was made of. Counts are of the recording; `events` are rows of the tape.
+
+    `rows` are the recording's rows or messages behind it, those left out included. Whole numbers in `details`
+    are summed over an import, so a fact of a recording that is a count belongs there.
 
     `volume` and `volume_explained` are micro-contracts: what the recording says was traded and how much of it
     the inferred trades account for; None where it has no volume figure.
@@ -27,16 +33,18 @@ class MarketReport(msgspec.Struct, frozen=True, kw_only=True):
 
     session: str
     market: str
+    kind: Kind | SeriesKind = "book"
     events: int
-    snapshots: int
-    deltas: int
-    trades: int
-    trades_inferred: int
-    volume: int | None
-    volume_explained: int | None
-    settled: bool
-    snapshots_checked: int
-    snapshots_equal: int
+    rows: int = 0
+    snapshots: int = 0
+    deltas: int = 0
+    trades: int = 0
+    trades_inferred: int = 0
+    volume: int | None = None
+    volume_explained: int | None = None
+    settled: bool = False
+    snapshots_checked: int = 0
+    snapshots_equal: int = 0
     defects: tuple[str, ...] = ()
     details: dict[str, Scalar] = {}
 
@@ -49,13 +57,29 @@ class ImportedTape(NamedTuple):
     report: MarketReport
 
 
+class ImportedSeries(NamedTuple):
+    """A series ready to be written, with its report."""
+
+    table: pa.Table
+    meta: SeriesMeta
+    report: MarketReport
+
+
+Imported = ImportedTape | ImportedSeries
+
+
 class Importer(NamedTuple):
-    """One format: how to find its recordings and how to turn one of them into tapes."""
+    """One format: how to find its recordings and how to turn one of them into tapes and series.
+
+    `read` may be a generator: what it yields is written before the next one is made, so that memory is
+    bounded by the largest market and not by the recording. No two yields of an import may have the same
+    session and market.
+    """
 
     name: str
     summary: str
     find: Callable[[Sequence[Path]], list[Path]]
-    read: Callable[[Path], list[ImportedTape]]
+    read: Callable[[Path], Iterable[Imported]]
 
 
 def read_gzip(path: Path) -> bytes:
