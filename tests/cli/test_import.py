@@ -101,7 +101,7 @@ def test_importing_again_writes_the_same_bytes(kalshi_set, tmp_path, capsys):
     [
         (
             ("hello", "{set}"),
-            "unknown format 'hello'; known: kalshi-ws, polymarket-ws, pmxt, kalshi-kxbtc15m-l2",
+            "unknown format 'hello'; known: kalshi-ws, polymarket-ws, pmxt",
         ),
         (("kalshi-kxbtc15m-l2", "{set}/nowhere"), "nowhere: no such file or folder"),
         (("polymarket-mlb-l2", "{set}"), "no polymarket-mlb-l2 recording here"),
