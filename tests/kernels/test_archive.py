@@ -1,5 +1,8 @@
 """Two tokens' rows as one YES book, held to a slow one of dictionaries."""
 
+import json
+from decimal import Decimal
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -179,3 +182,57 @@ def test_a_print_moves_to_the_change_that_it_tells_of():
     assert made.rows["kind"].tolist() == [d.STATUS, d.SNAPSHOT, d.TRADE, d.LEVEL, d.LEVEL]
     assert made.rows["exch_ns"][2] == T0 + 10 * MS
     assert made.caused == 1
+
+
+# --- the texts of books -----------------------------------------------------------------------------
+
+
+def parsed(*sides: str):
+    """[(price, size)] of each side by the compiled parser; None where it calls one not plain."""
+    text = np.frombuffer("".join(sides).encode(), np.uint8).copy()
+    ends = np.cumsum([0, *(len(side.encode()) for side in sides)])
+    counts = np.zeros(len(sides), np.int64)
+    price, size = np.zeros((2, len(text) // 9 + 1), np.int64)
+    levels = archive.parse_levels(text, ends, price, size, counts)
+    if levels == archive.NOT_PLAIN:
+        return None
+    assert levels == counts.sum()
+    pairs = list(zip(price[:levels].tolist(), size[:levels].tolist(), strict=True))
+    return [pairs[sum(counts[:k]) : sum(counts[: k + 1])] for k in range(len(sides))]
+
+
+def strict(side: str):
+    """The same by `json` and `Decimal`; None where it is no list of prices and sizes that fit."""
+    try:
+        pairs = [(Decimal(p) * 10_000, Decimal(q) * 10**6) for p, q in json.loads(side)]
+    except (ValueError, TypeError, ArithmeticError):
+        return None
+    whole = all(each == int(each) and each >= 0 for pair in pairs for each in pair)
+    return [(int(p), int(q)) for p, q in pairs] if whole and all(p <= 10_000 for p, _ in pairs) else None
+
+
+levels_text = st.lists(
+    st.tuples(st.integers(0, 10_000), st.integers(0, 10**15), st.integers(0, 3)).map(
+        lambda at: [
+            str(Decimal(at[0]) / 10_000) + "0" * at[2] * (at[0] % 10_000 > 0),
+            f"{Decimal(at[1]) / 10**6:f}",
+        ]
+    ),
+    max_size=5,
+).map(lambda pairs: json.dumps(pairs, separators=(",", ":")))
+
+
+@given(st.lists(levels_text, min_size=1, max_size=4))
+def test_plain_books_are_parsed_exactly(sides):
+    assert parsed(*sides) == [strict(side) for side in sides]
+
+
+@given(
+    levels_text, st.integers(0, 60), st.sampled_from('[]",.0-eE 9x'), st.sampled_from(("cut", "put", "swap"))
+)
+def test_a_broken_book_is_never_misread(side, at, byte, how):
+    at = min(at, len(side))
+    rest = side[at:] if how == "put" else side[at + 1 :]
+    broken = side[:at] + (byte if how != "cut" else "") + rest
+    found = parsed(broken)
+    assert found is None or found == [strict(broken)], broken

@@ -437,6 +437,12 @@ def test_a_random_market_is_rebuilt(all_steps, batch_rows, waits):
             assert report.defects == ()
 
 
+def test_books_spelled_in_another_way_read_the_same(tmp_path):
+    rows = [OPENING, change(5, "BUY", "0.38", "1")]
+    spaced = [OPENING | {"bids": '[ ["0.4000", "100"], ["0.39", "\\u0035\\u0030.5"] ]'}, rows[1]]
+    assert np.array_equal(tapes(tmp_path, rows)[0].events, tapes(tmp_path, spaced)[0].events)
+
+
 def test_snappy_and_dictionary_columns_read_the_same(tmp_path):
     rows = [OPENING, change(5, "BUY", "0.38", "1"), trade(9, "BUY", "0.42", "2")]
     plain = tapes(tmp_path, rows)[0].events

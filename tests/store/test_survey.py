@@ -172,7 +172,7 @@ def test_quotes_and_bars_are_looked_at_too(tmp_path):
     bars["start_ns"], bars["contract"] = np.array([0, 0, 100, 300]) * S, [0, 1, 0, 0]
     bars["end_ns"] = bars["released_ns"] = bars["start_ns"] + 100 * S
     found = checked(tmp_path, bars, kind="bars", **BARE)
-    assert (found.errors, found.notes) == ((), ("1 gap between bars of YES",))
+    assert (found.errors, found.notes) == ((), ("1 gap of more than half a bar between bars of YES",))
     bars["released_ns"][1] -= 1
     assert checked(tmp_path, bars, kind="bars", **BARE).errors == (
         "1 bar known before the end of what it covers",

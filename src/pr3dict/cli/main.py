@@ -106,6 +106,7 @@ class LazyCommand(TyperCommand):
             app.command(name=self.entry.name)(found)
         command = get_command(app)
         assert isinstance(command, TyperCommand | TyperGroup)
+        command.name = self.entry.name
         return command
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:

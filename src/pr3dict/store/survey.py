@@ -342,7 +342,8 @@ def _bar_findings(tape: Tape) -> Findings:
         errors.append(f"{counted(early, 'bar')} known before the end of what it covers")
     for contract, name in enumerate(("YES", "NO")):
         mine = rows[rows["contract"] == contract]
-        holes = int((mine["start_ns"][1:] - mine["end_ns"][:-1] > MOST_SILENCE_NS).sum())
+        lengths = mine["end_ns"] - mine["start_ns"]
+        holes = int((mine["start_ns"][1:] - mine["end_ns"][:-1] > lengths[:-1] // 2).sum())
         if holes:
-            notes.append(f"{counted(holes, 'gap')} between bars of {name}")
+            notes.append(f"{counted(holes, 'gap')} of more than half a bar between bars of {name}")
     return errors, notes

@@ -301,4 +301,5 @@ class _Rows:
         """The texts of a few rows as bytes, one after another, and where each begins, and the end."""
         column = self._batch.column(name).take(pa.array(places)).cast(pa.large_binary())
         ends = np.frombuffer(column.buffers()[1], np.int64)[column.offset : column.offset + len(column) + 1]
-        return np.frombuffer(column.buffers()[2] or b"", np.uint8), ends
+        text = np.frombuffer(column.buffers()[2] or b"", np.uint8)
+        return text.copy(), ends.copy()  # Arrow's own are read-only, which is another type to a kernel
