@@ -149,7 +149,7 @@ def test_a_preset_reproduces_its_stored_statistics(name: str) -> None:
     preset = find_preset(name)
     markets = len(preset.parts) * -(-c.MARKETS // len(preset.parts))
     again = measure(c.simulate(preset.regime, preset.parts, 1 + c.FRESH_SEEDS, markets))
-    for one in compare(preset.generated, preset.errors, again):
+    for one in compare(preset.generated, preset.errors, again, 1):
         if math.isfinite(one.recorded):
             assert one.distance <= one.allowed / 10, one.row.key
 
@@ -195,7 +195,8 @@ def judged(name: str, tapes: list[Tape]) -> tuple[c.Recorded, list[str]]:
     preset = find_preset(name)
     recorded = c.read_recorded(tapes)
     assert not set(recorded.sessions) & set(preset.sessions), "these sessions were used to fit"
-    rows = c.judge(preset.regime, recorded, seed=7, fit_errors=preset.errors, markets=30)
+    fitted_to = c.FittedTo(preset.errors, len(preset.parts))
+    rows = c.judge(preset.regime, recorded, seed=7, fitted_to=fitted_to, markets=30)
     return recorded, [one.row.key for one in rows if one.verdict == "no"]
 
 

@@ -108,6 +108,11 @@ def test_pooling_weighs_tapes_by_their_time() -> None:
     assert r.measure([long, short])["spread_mean"] == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("freedom", "quantile"), [(2, 4.303), (4, 2.776), (7, 2.365), (30, 2.042)])
+def test_student_is_the_table_s(freedom: int, quantile: float) -> None:
+    assert r.student(freedom) == pytest.approx(quantile, rel=0.02)
+
+
 def test_standard_errors_shrink_with_more_tapes_and_match_the_textbook_for_a_mean() -> None:
     some = [r.sample_tape(synthetic_market(seed, "short_dated")) for seed in range(12)]
     few, many = r.standard_errors(some[:3]), r.standard_errors(some)
@@ -121,7 +126,7 @@ def test_verdicts() -> None:
     some = [r.sample_tape(synthetic_market(seed, "short_dated")) for seed in range(2)]
     recorded = r.measure(some)
     errors = {row.key: 0.01 for row in r.ROWS}
-    same = r.compare(recorded, errors, recorded)
+    same = r.compare(recorded, errors, recorded, 9)
     assert r.resembles(same) and {one.verdict for one in same} == {"yes"}
     for key, factor, verdict in (
         ("trade_rate", 1.3, "yes"),
@@ -129,12 +134,11 @@ def test_verdicts() -> None:
         ("volatility_1s", 1.3, "no"),
         ("trade_rate", math.nan, "unknown"),
     ):
-        other = r.compare(recorded, errors, {**recorded, key: recorded[key] * factor})
+        other = r.compare(recorded, errors, {**recorded, key: recorded[key] * factor}, 9)
         assert {one.row.key: one.verdict for one in other}[key] == verdict
         assert r.resembles(other) == (verdict != "no")
-    noisy = r.compare(
-        recorded, {**errors, "trade_rate": 0.3}, {**recorded, "trade_rate": recorded["trade_rate"] * 1.45}
-    )
+    rate = recorded["trade_rate"] * 1.45
+    noisy = r.compare(recorded, {**errors, "trade_rate": 0.3}, {**recorded, "trade_rate": rate}, 9)
     assert {one.row.key: one.verdict for one in noisy}["trade_rate"] == "noise"
 
 
@@ -143,8 +147,8 @@ def test_a_market_resembles_itself_on_other_seeds_but_no_other_regime() -> None:
     fresh = r.measure([r.sample_tape(synthetic_market(seed, "short_dated")) for seed in range(50, 62)])
     calm = r.measure([r.sample_tape(synthetic_market(seed, "calm")) for seed in range(2)])
     recorded, errors = r.measure(own), r.standard_errors(own)
-    assert r.resembles(r.compare(recorded, errors, fresh))
-    assert not r.resembles(r.compare(recorded, errors, calm))
+    assert r.resembles(r.compare(recorded, errors, fresh, 11))
+    assert not r.resembles(r.compare(recorded, errors, calm, 11))
 
 
 def test_the_last_minute_and_the_tails_are_left_out() -> None:

@@ -75,7 +75,7 @@ def _print_verdict(rows: Sequence[Comparison]) -> None:
     count = {verdict: sum(one.verdict == verdict for one in rows) for verdict in WITHIN}
     console.print(
         f"{'resembles' if resembles(rows) else 'does not resemble'} the recorded tapes: {count['yes']} rows "
-        f"within tolerance, {count['noise']} beyond it but within two standard errors, {count['no']} out"
+        f"within tolerance, {count['noise']} beyond it but within the 95% interval, {count['no']} out"
         + (f", {count['unknown']} not comparable" if count["unknown"] else "")
     )
 
@@ -106,7 +106,7 @@ def _list_presets(*, as_json: bool) -> None:
     from pr3dict.runtime.resemblance import compare
 
     presets = read_presets()
-    judged = [compare(one.recorded, one.errors, one.generated) for one in presets]
+    judged = [compare(one.recorded, one.errors, one.generated, len(one.parts) - 1) for one in presets]
     if as_json:
         named = zip(presets, judged, strict=True)
         print_json(
@@ -205,7 +205,7 @@ def calibrate_command(
     Without --preset a new regime is fitted; with --holdout to some of the sessions, and judged on the others.
     Each statistic has a distance and a fixed tolerance; docs/calibration.md defines them.
     """
-    from pr3dict.runtime.calibration import judge, read_recorded, split
+    from pr3dict.runtime.calibration import FittedTo, judge, read_recorded, split
     from pr3dict.runtime.market_presets import find_preset, preset_toml
     from pr3dict.runtime.resemblance import compare, resembles
 
@@ -220,15 +220,18 @@ def calibrate_command(
     tables: dict[str, tuple[Comparison, ...]] = {}
     if preset is not None:
         found = find_preset(preset)
-        fit_errors = None if set(recorded.sessions) <= set(found.sessions) else found.errors
-        tables["judged"] = judge(found.regime, recorded, seed=seed, fit_errors=fit_errors)
+        own = set(recorded.sessions) <= set(found.sessions)
+        fitted_to = None if own else FittedTo(found.errors, len(found.parts))
+        tables["judged"] = judge(found.regime, recorded, seed=seed, fitted_to=fitted_to)
     else:
         found = _search(recorded, name, seed, evaluations, quiet=as_json)
-        tables["fitted"] = compare(found.recorded, found.errors, found.generated)
+        tables["fitted"] = compare(found.recorded, found.errors, found.generated, len(found.parts) - 1)
         if to_judge:
             held = read_recorded(to_judge)
             left_out += held.left_out
-            tables["held_out"] = judge(found.regime, held, seed=seed, fit_errors=recorded.errors)
+            tables["held_out"] = judge(
+                found.regime, held, seed=seed, fitted_to=FittedTo(recorded.errors, len(recorded.samples))
+            )
         if out is not None:
             out.write_text(preset_toml(found), encoding="utf-8")
     if as_json:

@@ -77,6 +77,7 @@ FLOW = _rows(
         ("rung_curve", "f8"),
         ("depth_reach", "f8"),  # others act this many level steps behind the touch on average
         ("depth_follow", "f8"),  # share of others that leave a level which a maker's new quotes would cross
+        ("news_tail", "f8"),  # standard deviation of the logarithm of a news item's size
         ("alert", "f8"),  # share of makers that look again at the moment of news
         ("informed_size_sigma", "f8"),  # of the logarithm
         ("herding", "f8"),  # share of noise takers that copy the side of an earlier taker, [0, 1)
@@ -405,6 +406,8 @@ def _happen(
     draw -= p.news_rate
     if draw < 0.0:
         step = p.news_size
+        if p.news_tail > 0.0:  # how much an item tells does not depend on what it tells: still a martingale
+            step *= math.exp(p.news_tail * normal(words))
         s.log_odds += step * step * (s.outcome - 0.5) + step * normal(words)
         if p.alert > 0.0:
             for maker in range(p.makers):

@@ -14,8 +14,17 @@ import numpy as np
 
 import pr3dict.kernels
 from pr3dict.domain.units import PRICE_SCALE
+from pr3dict.kernels import (
+    archive,
+    estimators,
+    flow_stats,
+    queue,
+    recordings,
+    snapshots,
+    tapecheck,
+    worstcase,
+)
 from pr3dict.kernels import dtypes as d
-from pr3dict.kernels import estimators, flow_stats, queue, recordings, snapshots, tapecheck, worstcase
 from pr3dict.kernels.flow import CONTRACT, DRAWN, FLOW, generate
 from pr3dict.kernels.replay import run
 from pr3dict.kernels.world import World, make_grids, new_market, new_world
@@ -211,6 +220,10 @@ def _read(recording: d.Array) -> None:
     tickers = np.zeros((2, 4), np.int64)
     scratch = np.zeros(64, np.int16)
     recordings.infer_trades(recording, change, decrease, tickers, np.zeros(n, np.bool_), scratch, figures)
+    archive.assemble_market(recording.copy(), 0)
+    text = np.frombuffer(b'[["0.4","1"]]', np.uint8).copy()
+    prices, sizes = np.zeros((2, 2), np.int64)
+    archive.parse_levels(text, np.array([0, len(text)]), prices, sizes, np.zeros(1, np.int64))
     flow_stats.observe(
         recording,
         np.zeros(1, flow_stats.WINDOW),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -44,7 +44,7 @@ FRESH_SEEDS: Final = 1_000_000  # how far the seeds of a judgement lie from thos
 MARKETS: Final = 60  # generated for each figure of a fit, at least
 PAIRED_ROUNDS: Final = 10
 GAIN: Final = 0.6  # share of a gap that one paired round closes
-FIRST_STEP: Final = 0.15  # of the search, in units of a large change of a knob
+STEPS: Final = (0.15, 0.3, 0.1)  # of the rounds of the search, in units of a large change of a knob
 HUBER: Final = 3.0  # tolerances beyond which a row counts linearly, so that none rules all others
 
 Progress = Callable[[int, float], None]  # (evaluations done, best loss)
@@ -71,6 +71,13 @@ class Recorded:
     errors: Measured
     sessions: tuple[str, ...]
     left_out: tuple[str, ...]  # sentences
+
+
+class FittedTo(NamedTuple):
+    """How sure the figures are that a regime was fitted to."""
+
+    errors: Measured
+    tapes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,20 +206,21 @@ def judge(
     recorded: Recorded,
     *,
     seed: int,
-    fit_errors: Measured | None = None,
+    fitted_to: FittedTo | None = None,
     markets: int | None = None,
 ) -> tuple[Comparison, ...]:
     """Recorded and freshly generated statistics side by side; seeds of the fit are not used again.
 
-    `fit_errors` are the standard errors of the figures that `regime` was fitted to, where those are not the
-    `recorded` ones: two independent sets of tapes differ by the errors of both.
+    `fitted_to` is given where `regime` was fitted to others than the `recorded` tapes: two independent sets
+    differ by the errors of both.
     """
     seed += FRESH_SEEDS
     generated = measure(simulate(regime, recorded.parts, seed, markets or market_count(recorded)))
-    errors = recorded.errors
-    if fit_errors is not None:
-        errors = {key: math.hypot(errors[key], fit_errors[key]) for key in errors}
-    return compare(recorded.figures, errors, generated)
+    errors, freedom = recorded.errors, len(recorded.samples) - 1
+    if fitted_to is not None:
+        errors = {key: math.hypot(errors[key], fitted_to.errors[key]) for key in errors}
+        freedom += fitted_to.tapes - 1
+    return compare(recorded.figures, errors, generated, freedom)
 
 
 def market_count(recorded: Recorded) -> int:
@@ -251,8 +259,9 @@ class Knob:
 KNOBS: Final = (
     Knob("volatility", 0.005, 20.0),
     Knob("resolve", 0.01, 20.0),
-    Knob("news_rate", 0.01, 200.0),
-    Knob("news_size", 0.03, 2.0),
+    Knob("news_rate", 0.01, 5_000.0),
+    Knob("news_size", 0.01, 2.0),
+    Knob("news_tail", 0.0, 1.5, unit=0.4),
     Knob("alert", 0.0, 1.0, unit=0.3),
     Knob("half_spread_cents", 0.1, 40.0),
     Knob("makers", 1, 8, unit=2.0, whole=True),
@@ -326,6 +335,7 @@ def first_guess(recorded: Recorded, name: str, about: str, source: str) -> Regim
         resolve_floor_hours=life_h / 900,
         news_rate=max(f["jump_rate"] / 2, 0.05),
         news_size=0.25,
+        news_tail=0.5,
         alert=0.5,
         makers=4,
         levels=5,
@@ -455,16 +465,23 @@ def fit(
             anchor = generated
         else:
             gain /= 2
-    middle = best
-    found = minimise(
-        lambda point: attempt(_regime_at(point, middle))[0],
-        _coordinates(middle),
-        step=FIRST_STEP,
-        seed=seed,
-        evaluations=evaluations - done,
-    )
+    candidates = {best: None}
+    for number, step in enumerate(STEPS):
+        middle = best
+
+        def loss_at(point: Floats, middle: Regime = middle) -> float:
+            return attempt(_regime_at(point, middle))[0]
+
+        found = minimise(
+            loss_at,
+            _coordinates(middle),
+            step=step,
+            seed=seed + number,
+            evaluations=(evaluations - done) // (len(STEPS) - number),
+        )
+        candidates |= {best: None, _regime_at(found.centre, middle): None}
     again = []
-    for regime in (best, _regime_at(found.centre, middle)):  # the best one may owe it to its seeds
+    for regime in candidates:  # the best one may owe it to its seeds
         generated = measure(simulate(regime, recorded.parts, seed + FRESH_SEEDS // 2, 2 * many))
         again.append((loss_of(recorded, generated), regime))
     loss, best = min(again, key=lambda pair: pair[0])

@@ -280,7 +280,7 @@ SPREAD_CENTS: Final = 0.3
 SPREAD_SHARE: Final = 0.15
 MARKOUT_CENTS: Final = 0.35
 CORRELATION: Final = 0.1
-STANDARD_ERRORS: Final = 2.0
+NORMAL_975: Final = 1.959964  # 97.5% quantile of the normal distribution
 RESAMPLES: Final = 200
 
 
@@ -370,8 +370,8 @@ def standard_errors(samples: Sequence[Sample]) -> Measured:
 class Comparison:
     """One row of recorded and generated figures side by side.
 
-    `verdict`: `yes` within the tolerance, `noise` beyond it but within two standard errors of the recorded
-    figure, `no`, or `unknown` where one side tells nothing.
+    `verdict`: `yes` within the tolerance, `noise` beyond it but within the recorded figure's 95% interval,
+    `no`, or `unknown` where one side tells nothing.
     """
 
     row: Row
@@ -383,8 +383,29 @@ class Comparison:
     verdict: Literal["yes", "noise", "no", "unknown"]
 
 
-def compare(recorded: Measured, errors: Measured, generated: Measured) -> tuple[Comparison, ...]:
-    """Every row with its distance and verdict."""
+def student(freedom: int) -> float:
+    """The 97.5% quantile of Student's t, to 2% from two degrees of freedom on; infinite for none.
+
+    M. Abramowitz and I. Stegun, Handbook of Mathematical Functions, 1964, 26.7.5.
+    """
+    if freedom < 1:
+        return math.inf
+    z = NORMAL_975
+    terms = (
+        z,
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return sum(term / freedom**power for power, term in enumerate(terms))
+
+
+def compare(
+    recorded: Measured, errors: Measured, generated: Measured, freedom: int
+) -> tuple[Comparison, ...]:
+    """Every row with its distance and verdict; `freedom` is that of the standard errors (tapes less one)."""
+    chance = student(freedom)
     found = []
     for row in ROWS:
         ours, theirs, error = generated[row.key], recorded[row.key], errors[row.key]
@@ -394,7 +415,7 @@ def compare(recorded: Measured, errors: Measured, generated: Measured) -> tuple[
             verdict = "unknown"
         elif distance <= allowed:
             verdict = "yes"
-        elif distance <= STANDARD_ERRORS * error:
+        elif distance <= chance * error:
             verdict = "noise"
         found.append(Comparison(row, theirs, error, ours, distance, allowed, verdict))
     return tuple(found)

@@ -83,6 +83,7 @@ class Regime(msgspec.Struct, frozen=True, kw_only=True):
     rung_curve: float = 0.0
     depth_reach: float = 2.0
     depth_follow: float = 0.0
+    news_tail: float = 0.0
     alert: float = 0.0
     informed_sigma: float = 0.5
     herding: float = 0.0
@@ -266,6 +267,7 @@ def flow_params(r: Regime, *, open_ns: int = OPEN_NS, feed_latency_ns: int = FEE
         "rung_curve": r.rung_curve,
         "depth_reach": r.depth_reach,
         "depth_follow": r.depth_follow,
+        "news_tail": r.news_tail,
         "alert": r.alert,
         "informed_size_sigma": r.informed_sigma,
         "herding": r.herding,

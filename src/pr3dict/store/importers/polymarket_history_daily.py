@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,7 +17,6 @@ import pyarrow as pa
 
 from pr3dict.domain.errors import DataError
 from pr3dict.domain.units import MONEY_SCALE, NS_PER_SECOND
-from pr3dict.kernels import dtypes as d
 from pr3dict.store.importers.columns import IntArray, codes, floats, integers, read_columns, scaled
 from pr3dict.store.importers.common import (
     Imported,
@@ -398,7 +397,7 @@ def _tape(market: str, rows: Rows, bars: _Bars, facts: _Facts, of_set: tuple[str
             **details,
         },
     )
-    return ImportedTape(cast("d.Array", rows), meta, report)
+    return ImportedTape(rows, meta, report)
 
 
 def _set_defects(bars: _Bars, facts: _Facts) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,6 @@ import pyarrow as pa
 
 from pr3dict.domain.errors import DataError
 from pr3dict.domain.units import MONEY_SCALE, PRICE_SCALE
-from pr3dict.kernels import dtypes as d
 from pr3dict.store.importers.columns import IntArray, codes, floats, read_columns, scaled
 from pr3dict.store.importers.common import (
     Imported,
@@ -240,7 +239,7 @@ def _tape(slug: str, rows: Rows, session: str, facts: _Facts, of_set: tuple[str,
         has_trades="none",
         quality={"category": category, "defects": len(defects), **details},
     )
-    return ImportedTape(cast("d.Array", rows), meta, report)
+    return ImportedTape(rows, meta, report)
 
 
 def _set_defects(quotes: _Quotes, facts: _Facts, named: Sequence[str]) -> tuple[str, ...]:

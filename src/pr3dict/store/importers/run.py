@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import re
 import shutil
 import signal
@@ -69,6 +70,7 @@ def import_recordings(
             written += tapes
             if progress is not None:
                 progress(done, len(units), names[done])
+    os.sync()
     return written
 
 
@@ -78,7 +80,7 @@ def write_imported(made: Imported, out: Path) -> WrittenTape:
     if isinstance(made, ImportedSeries):
         write_series(path, made.table, made.meta)
     else:
-        write_tape(path, made.events, made.meta)
+        write_tape(path, made.events, made.meta, sync=False)  # all of an import at its end
     return WrittenTape(path, made.report)
 
 
