@@ -59,10 +59,10 @@ def recorded_truth(tapes: int) -> c.Recorded:
 
 
 def test_the_fit_recovers_a_market_that_it_can_generate() -> None:
-    recorded = recorded_truth(24)
+    recorded = recorded_truth(12)
     start = c.first_guess(recorded, "found", "x", "y")
-    at_start = c.loss_of(recorded, measure(c.simulate(start, recorded.parts, 1, 24)))
-    found = c.fit(recorded, start, seed=1, evaluations=260, markets=24)
+    at_start = c.loss_of(recorded, measure(c.simulate(start, recorded.parts, 1, 12)))
+    found = c.fit(recorded, start, seed=1, evaluations=150, markets=8)
     assert found.loss < at_start / 4
     rows = c.judge(found.regime, recorded, seed=1, markets=48)
     out = [one.row.key for one in rows if one.verdict == "no"]
