@@ -10,7 +10,7 @@ import numpy as np
 
 from pr3dict.kernels import book as bk
 from pr3dict.kernels import dtypes as d
-from pr3dict.kernels.diff import equity_micros, heat_limit_micros, refresh_exposure, sync_orders
+from pr3dict.kernels.diff import equity_micros, heat_room_micros, refresh_exposure, sync_orders
 from pr3dict.kernels.dtypes import BID
 from pr3dict.kernels.estimators import (
     mature_markouts,
@@ -22,11 +22,11 @@ from pr3dict.kernels.estimators import (
     sample_volatility,
     volume_spike,
 )
-from pr3dict.kernels.exchange import NEVER_NS
 from pr3dict.kernels.fair import update_fair
 from pr3dict.kernels.jit import kernel
 from pr3dict.kernels.position import apply_fill, merge_pairs, settle, value_micros, yes_cash_micros
 from pr3dict.kernels.quote import decide, needs_decision, next_wake_ns, quote_state
+from pr3dict.kernels.wakes import NEVER_NS, next_due, set_wake, wake_ns
 from pr3dict.kernels.world import World
 
 RETRY_NS = 1_000_000_000  # after a refusal that another try at once would meet again
@@ -305,8 +305,7 @@ def _requote(w: World, m: int, now_ns: int) -> None:
     was_exit = quote.exit == 1
     if params.policy != d.POLICY_FIXED_SPREAD:  # which reads no liquidity
         measure_liquidity(market, w.books[m], w.depth[m], w.grids, w.orders[m])
-    net_loss = position_loss_micros(market)
-    heat_room = heat_limit_micros(w) - (account.heat_micros - market.loss_micros) - net_loss
+    heat_room = heat_room_micros(w, m)
     cash_room = account.local_cash_micros - (account.locked_micros - market.locked_micros)
     grid = int(w.books[m].grid)
     decide(market, params, w.grids, grid, now_ns, heat_room, cash_room, int(account.killed), quote)
@@ -318,14 +317,6 @@ def _requote(w: World, m: int, now_ns: int) -> None:
     sync_orders(w, now_ns, m)
     _count_decision(w, m)
     _note_exit(w, m, was_exit)
-
-
-@kernel
-def position_loss_micros(market: d.Row) -> int:
-    """Worst-case loss of the position alone, at least 0."""
-    if_yes = int(market.cost_micros) - int(market.yes_contracts)
-    if_no = int(market.cost_micros) - int(market.no_contracts)
-    return max(if_yes, if_no, 0)
 
 
 @kernel
@@ -350,7 +341,7 @@ def decide_market(w: World, m: int, now_ns: int) -> None:
     params = w.params[m]
     interval = int(params.decision_interval_ns)
     if interval > 0:
-        if now_ns < market.wake_ns:
+        if now_ns < wake_ns(w.wakes, m):
             return  # a policy on a clock answers at its next tick
         market.stirred = 0
         _look(w, m, now_ns)
@@ -363,24 +354,18 @@ def decide_market(w: World, m: int, now_ns: int) -> None:
         wake = _follow_events(w, m, now_ns)
     if market.status in (d.CLOSED, d.DETERMINED, d.SETTLED):
         wake = NEVER_NS
-    market.wake_ns = wake
-    clock = w.clock[0]
-    clock.next_wake_ns = min(clock.next_wake_ns, wake)
+    set_wake(w.wakes, m, wake)
 
 
 @kernel
 def wake_markets(w: World, now_ns: int) -> None:
-    """Decide the markets whose time has come and find the next time."""
-    clock = w.clock[0]
-    clock.next_wake_ns = NEVER_NS
-    for m in range(len(w.markets)):
-        market = w.markets[m]
-        if market.wake_ns <= now_ns:
-            if market.stirred or w.params[m].policy != d.POLICY_FIXED_SPREAD:
-                mark_changed(w, m)
-                continue
-            # A fixed spread around an unmoved mid decides what it decided before.
-            market.wake_ns += w.params[m].decision_interval_ns
-        clock.next_wake_ns = min(clock.next_wake_ns, market.wake_ns)
-    if clock.changed_count > 0:
+    """Decide the markets whose time has come, in order of market."""
+    m = next_due(w.wakes, 0, now_ns)
+    while m >= 0:
+        if w.markets[m].stirred or w.params[m].policy != d.POLICY_FIXED_SPREAD:
+            mark_changed(w, m)
+        else:  # a fixed spread around an unmoved mid decides what it decided before
+            set_wake(w.wakes, m, wake_ns(w.wakes, m) + int(w.params[m].decision_interval_ns))
+        m = next_due(w.wakes, m + 1, now_ns)
+    if w.clock[0].changed_count > 0:
         decide_changed(w, now_ns)

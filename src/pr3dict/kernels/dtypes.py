@@ -314,7 +314,6 @@ MARKET = _row(
         ("quoted_state", "i1"),  # what `quote_state` said when it was placed; -1: never quoted
         ("quoted_fair_micros", "i8"),
         ("quoted_ns", "i8"),
-        ("wake_ns", "i8"),  # decide at the latest then
         ("retry_ns", "i8"),  # after a refused order: decide again then; 0: nothing to retry
         ("stirred", "i1"),  # 1: touch, orders or position changed since the last decision
         ("changed", "i1"),  # waits for a decision at the current instant
@@ -322,7 +321,6 @@ MARKET = _row(
         # Risk.
         ("loss_yes_micros", "i8"),  # worst-case loss with resting orders, should YES win
         ("loss_no_micros", "i8"),
-        ("loss_micros", "i8"),  # the worse of both, at least 0
         ("value_micros", "i8"),  # position at fair value, or at the last one known
         ("locked_micros", "i8"),  # cash that own orders lock
         ("exit_alert", "i1"),  # a forced exit did not find enough book
@@ -565,7 +563,7 @@ ACCOUNT = _row(
         ("day_end_ns", "i8"),
         ("killed", "i1"),  # daily loss limit hit
         ("kills", "i8"),
-        ("heat_micros", "i8"),  # worst-case loss of all markets
+        ("heat_micros", "i8"),  # worst-case loss of all markets, over the outcomes of each event
         ("max_heat_micros", "i8"),
         ("order_tokens", "f8"),  # of the exchange's rate limit
         ("order_tokens_ns", "i8"),
@@ -625,7 +623,6 @@ CLOCK = _row(
         ("outbox_tail", "i8"),
         ("inbox_head", "i8"),
         ("inbox_tail", "i8"),
-        ("next_wake_ns", "i8"),  # no market wakes earlier
         ("next_expiry_ns", "i8"),  # no order expires earlier
         ("next_curve_ns", "i8"),
         ("fill_count", "i8"),

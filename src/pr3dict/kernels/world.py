@@ -20,6 +20,7 @@ from numba.experimental import structref
 from pr3dict.domain.units import PRICE_SCALE
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.jit import njit
+from pr3dict.kernels.wakes import new_wakes
 
 IntArray = npt.NDArray[np.int64]
 
@@ -85,6 +86,10 @@ class World(_WorldBase):  # type: ignore[misc]
     watched: npt.NDArray[np.int16]  # (n, 2, levels) our resting orders at a level, WATCH_TAKEN if `consumed`
     active: npt.NDArray[np.int16]  # (n, ORDER_SLOTS) slots of resting orders, the first `live_orders` count
     holdings: d.Array  # (n,) HOLDING at the exchange
+    siblings: npt.NDArray[
+        np.int32
+    ]  # (n,) next market of the same exclusive event, round a ring; itself: alone
+    wakes: IntArray  # (2 x leaves,) when each market is looked at again at the latest: kernels/wakes.py
     changed: npt.NDArray[np.int32]  # markets that wait for a decision, the first `changed_count` count
     scratch: IntArray  # (2 sides, 2, MAX_LEVELS) work space of the diff
     spare_levels: IntArray  # (levels,) work space of a grid change
@@ -130,6 +135,20 @@ if not numba.config.DISABLE_JIT:
 
     for _name in FIELDS:
         _define_plain_attribute(_name)
+
+
+def sibling_rings(events: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Link the markets of each event in a ring: entry m is the next market of m's event, m itself if alone.
+
+    `events` (n,) numbers the event of each market, -1: none. A walk round the ring meets each once.
+    """
+    rings = np.arange(len(events), dtype=np.int32)
+    first: dict[int, int] = {}
+    for m, event in enumerate(events.tolist()):
+        if event >= 0:
+            before = first.setdefault(event, m)
+            rings[m], rings[before] = rings[before], m
+    return rings
 
 
 @njit
@@ -191,6 +210,8 @@ def new_world(
         "watched": np.zeros((n, 2, width), np.int16),
         "active": np.zeros((n, d.ORDER_SLOTS), np.int16),
         "holdings": holdings,
+        "siblings": sibling_rings(markets["event"]),
+        "wakes": new_wakes(n),
         "changed": np.zeros(2 * n, np.int32),  # each once, and once more when the kill switch trips
         "scratch": np.zeros((2, 2, d.MAX_LEVELS), np.int64),
         "spare_levels": np.zeros(width, np.int64),
