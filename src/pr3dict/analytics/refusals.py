@@ -81,6 +81,9 @@ BELOW_MIN = (d.R_BID_BELOW_MIN, d.R_ASK_BELOW_MIN)
 FILTER_BITS = sum(1 << bit for bit in FILTERS)
 
 
+_UNSEEN = np.iinfo(np.int64).min  # below the closest figure of any filter
+
+
 class Witness:
     """Remembers, for each market and filter, the figure seen that came closest to passing.
 
@@ -88,16 +91,16 @@ class Witness:
     """
 
     def __init__(self, markets: int) -> None:
-        self._seen: list[dict[int, int]] = [{} for _ in range(markets)]
+        self._seen = {bit: np.full(markets, _UNSEEN, np.int64) for bit in FILTERS}
 
     def look(self, quotes: d.Array) -> None:
         """Take note of the standing QUOTE rows, one a market."""
-        for m in np.flatnonzero(quotes["reasons"] & FILTER_BITS).tolist():
-            bits, seen = int(quotes["reasons"][m]), self._seen[m]
-            for bit, stop in FILTERS.items():
-                if bits >> bit & 1:
-                    figure = int(quotes[stop.figure][m])
-                    seen[bit] = stop.sign * max(stop.sign * figure, stop.sign * seen.get(bit, figure))
+        bits = quotes["reasons"]
+        if not (bits & FILTER_BITS).any():
+            return
+        for bit, stop in FILTERS.items():
+            figure = np.where(bits >> bit & 1, stop.sign * quotes[stop.figure], _UNSEEN)
+            np.maximum(self._seen[bit], figure, out=self._seen[bit])
 
     def _cause(self, market: int, bit: int, world: World) -> str:
         params = world.params[market]
@@ -107,10 +110,10 @@ class Witness:
             smallest = format_contracts(int(world.markets[market]["min_size"]))
             size = format_contracts(int(params["quote_size"]))
             return f"limits left less than the smallest order, {smallest} contracts; quote_size is {size}"
-        stop, figure = FILTERS[bit], self._seen[market].get(bit)
+        stop, seen = FILTERS[bit], int(self._seen[bit][market])
         unit = stop.figure.rpartition("_")[2]
         limit = f"{stop.setting} is {stop.show(int(params[f'{stop.setting}_{unit}']))}"
-        return limit if figure is None else f"{stop.words.format(stop.show(figure))}, {limit}"
+        return limit if seen == _UNSEEN else f"{stop.words.format(stop.show(stop.sign * seen))}, {limit}"
 
     def sentences(self, market: int, world: World) -> list[str]:
         """Why nothing was quoted, the most frequent reason first; empty when orders were placed."""

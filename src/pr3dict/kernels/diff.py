@@ -222,7 +222,7 @@ def siblings_loss(w: World, m: int) -> tuple[int, int]:
 
 @kernel
 def heat_room_micros(w: World, m: int) -> int:
-    """How much more market `m` may lose, its position kept and its orders left out, before heat is too high."""
+    """What market `m` may lose more by new orders, its present ones left out, until heat is at its limit."""
     market = w.markets[m]
     none, swing = siblings_loss(w, m)
     with_orders = joined_loss_micros(none, swing, int(market.loss_yes_micros), int(market.loss_no_micros))

@@ -106,7 +106,7 @@ def room(limits: Limits, orders: Sequence[Own], side: int) -> int:
 
 
 def loss_micros(limits: Limits, orders: Sequence[Own]) -> int:
-    """Worst loss of the market's event over its outcomes (one market ends YES, or none), all fills against us."""
+    """Worst loss of the market's event: one market ends YES, or none, and all fills are against us."""
     bids = sum(Fraction(o.price * o.remaining, DOLLAR) for o in orders if o.side == d.BID)
     asks = sum(Fraction((DOLLAR - o.price) * o.remaining, DOLLAR) for o in orders if o.side == d.ASK)
     if_yes = limits.cost_micros - limits.yes + asks

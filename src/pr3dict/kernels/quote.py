@@ -23,7 +23,6 @@ from pr3dict.kernels.quote_levels import (
     side_arrays,
 )
 from pr3dict.kernels.quote_state import (
-    NEVER_NS,
     TIER_CLOSING,
     TIER_FINAL,
     WIDEN,
@@ -39,6 +38,7 @@ from pr3dict.kernels.quote_state import (
     takes_orders,
     time_tier,
 )
+from pr3dict.kernels.wakes import NEVER_NS
 from pr3dict.kernels.world import Grids
 
 __all__ = [

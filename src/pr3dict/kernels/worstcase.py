@@ -92,7 +92,7 @@ def event_worst_loss(loss_if_yes: IntArray, loss_if_no: IntArray, exhaustive: bo
 
 @kernel
 def joined_loss_micros(others_none: int, others_swing: int, if_yes: int, if_no: int) -> int:
-    """Worst loss in micros, at least 0, of an event: one market that loses `if_yes` or `if_no`, and the others.
+    """Worst loss in micros, at least 0, of one market that loses `if_yes` or `if_no` and its event's others.
 
     `others_none` is what the others lose when none of them ends YES, `others_swing` how much more when the
     worst of them does (at least 0): both 0 for a market that stands alone. At most one ends YES. O(1).

@@ -1,15 +1,16 @@
 """A backtest: recorded tapes through the compiled brain and the simulated exchange, and what came of it.
 
 One account trades all tapes on one clock. The replay runs under the chosen queue model and, for the bracket
-that every result carries, under the most pessimistic and the most optimistic one. Nothing here reads a clock
-but to time the replay itself, so a result is the same each time.
+that every result carries, under the most pessimistic and the most optimistic one, at the same time where
+there are cores. Nothing here reads a clock but to time the replay itself, so a result is the same each time.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from pr3dict.kernels.messages import ERROR_FILLS_FULL, ERRORS
 from pr3dict.kernels.warm import tiny_world
 from pr3dict.kernels.world import World, new_world
 from pr3dict.runtime.assumptions import sentences
+from pr3dict.runtime.jobs import Stop, run_jobs
 from pr3dict.runtime.spec import OPTIMISTIC, PESSIMISTIC, QUEUES, BacktestSpec
 from pr3dict.runtime.tapeset import (
     TapeSet,
@@ -243,9 +245,11 @@ def admit(tapes: TapeSet, max_markets: int) -> tuple[TapeSet, dict[int, str]]:
     return replace(tapes, events=kept), refused
 
 
-def _run(tapes: TapeSet, spec: BacktestSpec, queue: str, on_progress: OnProgress | None) -> Replay:
+def _run(
+    tapes: TapeSet, spec: BacktestSpec, queue: str, on_progress: OnProgress | None, stop: Stop
+) -> Replay:
     run = Replay(tapes, spec, queue)
-    while not run.advance():
+    while not stop.is_set() and not run.advance():
         if on_progress is not None:
             on_progress(queue, run.share_done)
     if on_progress is not None:
@@ -253,13 +257,31 @@ def _run(tapes: TapeSet, spec: BacktestSpec, queue: str, on_progress: OnProgress
     return run
 
 
-def finish(run: Replay, refused: dict[int, str], on_progress: OnProgress | None = None) -> BacktestResult:
-    """The result of a replay that is over, with the runs that its bracket needs."""
+def _run_queues(
+    tapes: TapeSet, spec: BacktestSpec, queues: Sequence[str], on_progress: OnProgress | None, jobs: int
+) -> list[Replay]:
+    """Whole replays of the same tapes under several queue models."""
+    return run_jobs([partial(_run, tapes, spec, queue, on_progress) for queue in queues], jobs)
+
+
+def finish(
+    run: Replay,
+    refused: dict[int, str],
+    on_progress: OnProgress | None = None,
+    *,
+    jobs: int = 1,
+    ends: Sequence[Replay] = (),
+) -> BacktestResult:
+    """The result of a replay that is over; runs what its bracket needs and is not among `ends`."""
     report = run.report()
-    brackets = {}
-    for queue in (PESSIMISTIC, OPTIMISTIC):
-        other = report if queue == run.queue else _run(run.tapes, run.spec, queue, on_progress).report()
-        brackets[queue] = Bracket(queue, other.total.pnl.net_micros, other.total.count("fills"))
+    reports = {run.queue: report, **{end.queue: end.report() for end in ends}}
+    missing = [queue for queue in (PESSIMISTIC, OPTIMISTIC) if queue not in reports]
+    for end in _run_queues(run.tapes, run.spec, missing, on_progress, jobs):
+        reports[end.queue] = end.report()
+    brackets = {
+        queue: Bracket(queue, reports[queue].total.pnl.net_micros, reports[queue].total.count("fills"))
+        for queue in (PESSIMISTIC, OPTIMISTIC)
+    }
     why = [
         (refused[m],) if m in refused else tuple(run.witness.sentences(m, run.world))
         for m in range(len(run.tapes.metas))
@@ -277,12 +299,18 @@ def finish(run: Replay, refused: dict[int, str], on_progress: OnProgress | None 
     )
 
 
-def run_backtest(tapes: TapeSet, spec: BacktestSpec, on_progress: OnProgress | None = None) -> BacktestResult:
-    """Replay `tapes` under `spec`; `on_progress` hears the queue model and the share done.
+def run_backtest(
+    tapes: TapeSet, spec: BacktestSpec, on_progress: OnProgress | None = None, *, jobs: int = 1
+) -> BacktestResult:
+    """Replay `tapes` under `spec`; `on_progress` hears the queue model and the share done, from its thread.
+
+    Up to `jobs` of the queue models run at a time; the result is the same for any number.
 
     Raises:
         WorkError: a buffer of the replay overflowed, or the exchange's books and its fills differ.
     """
     compile_kernels()
     admitted, refused = admit(tapes, spec.max_markets)
-    return finish(_run(admitted, spec, spec.queue, on_progress), refused, on_progress)
+    queues = list(dict.fromkeys((spec.queue, PESSIMISTIC, OPTIMISTIC)))
+    run, *ends = _run_queues(admitted, spec, queues, on_progress, jobs)
+    return finish(run, refused, ends=ends)
