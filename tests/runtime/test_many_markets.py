@@ -226,6 +226,13 @@ def test_outcomes_of_one_event_need_less_heat_than_markets_apart():
     assert orders[0] > orders[1], "under one limit more can be quoted"
 
 
+def test_the_report_says_which_worst_cases_are_shared():
+    told = run_backtest(tapes_of(2, 1, 5), spec()).assumptions
+    assert any(line.startswith("5 of 7 tapes are outcomes of 1 exclusive events") for line in told)
+    told = run_backtest(tapes_of(2, 0, 5), spec()).assumptions
+    assert not any("exclusive" in line for line in told)
+
+
 # --- jobs -------------------------------------------------------------------------------------------------
 
 

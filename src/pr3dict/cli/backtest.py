@@ -10,6 +10,8 @@ import typer
 from pr3dict.cli.output import messages, print_json, progress
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from pr3dict.runtime.spec import BacktestSpec
 
 MAX_LATENCY_MS = 60_000
@@ -87,6 +89,10 @@ def backtest_command(
     direct_member: Annotated[
         bool, typer.Option("--direct-member", help="Kalshi balances in $0.0001 instead of cents.")
     ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Tapes read and queue models replayed at a time; all cores if not given."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Replay recorded tapes against the strategy and report what it would have earned.
@@ -107,21 +113,27 @@ def backtest_command(
     )
     from pr3dict.cli.results import show
     from pr3dict.runtime.backtest import compile_kernels, run_backtest
+    from pr3dict.runtime.jobs import cores
     from pr3dict.runtime.tapeset import load
 
+    workers = cores() if jobs is None else jobs
     with progress() as bar:
         task = bar.add_task("reading tapes", total=None)
+        bars: dict[str, TaskID] = {}
 
         def reading(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
         def replaying(model: str, share: float) -> None:
-            bar.update(task, completed=share, total=1.0, description=f"replaying ({model} queue)")
+            if model not in bars:  # each model tells of itself from one thread
+                bars[model] = bar.add_task(f"replaying ({model} queue)", total=1.0)
+            bar.update(bars[model], completed=share)
 
-        loaded = load(tapes, latency_ns=latency_ms * 1_000_000, on_progress=reading)
+        loaded = load(tapes, latency_ns=latency_ms * 1_000_000, on_progress=reading, jobs=workers)
         bar.update(task, completed=0, total=None, description="loading kernels (compiled the first time)")
         compile_kernels()
-        result = run_backtest(loaded, spec, replaying)
+        bar.remove_task(task)
+        result = run_backtest(loaded, spec, replaying, jobs=workers)
     if as_json:
         print_json(result.to_json())
     else:

@@ -96,6 +96,7 @@ def demo_command(
     from pr3dict.cli.results import show
     from pr3dict.domain.errors import UsageError
     from pr3dict.runtime.backtest import Replay, admit, compile_kernels, finish
+    from pr3dict.runtime.jobs import cores
 
     if not 0 < seconds <= 3600:
         raise UsageError(f"--seconds: {seconds} is not above 0 and at most 3600")
@@ -112,7 +113,7 @@ def demo_command(
             pass
     else:
         watch(run, seconds)
-    result = finish(run, refused)
+    result = finish(run, refused, jobs=cores())
     if as_json:
         print_json(result.to_json())
         return

@@ -88,7 +88,8 @@ class LimitsReference:
     def __init__(self, world: World) -> None:
         self.world = world
         self.checked = 0
-        self.binding = 0  # steps with a new order at 95% of the heat limit or more
+        self.binding = 0  # steps in which an order took heat to 95% of its limit or more
+        self.fullest = 0.0  # largest heat that an order led to, as a share of its limit
         numbers = world.markets["event"].tolist()
         self._group = [("alone", m) if event < 0 else ("event", event) for m, event in enumerate(numbers)]
         self._members: dict[Group, list[int]] = {}
@@ -184,7 +185,9 @@ class LimitsReference:
         best = last.equity + sum(max(0, gain) for gain in gained)
         best += max(0, now.equity - last.equity - sum(gained))
         limit = max(0, best) * int(self.world.rules[0]["max_heat_ppm"]) // MICRO
-        self.binding += now.heat >= limit * 95 // 100
+        if now.heat > last.heat and limit > 0 and now.settled == last.settled:
+            self.fullest = max(self.fullest, now.heat / limit)
+            self.binding += now.heat * 100 >= limit * 95
         # A fill rounds up once more than the order did; a settlement takes away what may have covered others.
         allowed = max(last.heat, limit) + now.fills - last.fills
         if now.heat > allowed and now.settled == last.settled:

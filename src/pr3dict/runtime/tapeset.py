@@ -197,7 +197,7 @@ def market_rows(metas: Sequence[TapeMeta]) -> d.Array:
     exclusive outcomes: the later one stands alone.
     """
     rows = new_market(len(metas))
-    rows["event"] = _exclusive_groups(metas)
+    rows["event"] = exclusive_groups(metas)
     for row, meta in zip(rows, metas, strict=True):
         row["nets_positions"] = meta.nets_positions
         row["reduce_in_place"] = meta.reduce_in_place
@@ -210,7 +210,7 @@ def market_rows(metas: Sequence[TapeMeta]) -> d.Array:
     return rows
 
 
-def _exclusive_groups(metas: Sequence[TapeMeta]) -> list[int]:
+def exclusive_groups(metas: Sequence[TapeMeta]) -> list[int]:
     """The number of each market's exclusive event, -1 where it has none."""
     numbers: dict[tuple[str, str], int] = {}
     seen: set[tuple[str, str, str]] = set()
