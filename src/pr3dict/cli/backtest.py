@@ -12,6 +12,7 @@ from pr3dict.cli.output import messages, print_json, progress
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+    from pr3dict.runtime.backtest import BacktestResult
     from pr3dict.runtime.spec import BacktestSpec
 
 MAX_LATENCY_MS = 60_000
@@ -66,6 +67,32 @@ def spec_of(
     )
 
 
+def run_watched(tapes: list[str], spec: BacktestSpec, jobs: int | None) -> BacktestResult:
+    """Load tapes and replay them with progress on stderr, each queue model on a line; no `jobs`: all cores."""
+    from pr3dict.runtime.backtest import compile_kernels, run_backtest
+    from pr3dict.runtime.jobs import cores
+    from pr3dict.runtime.tapeset import load
+
+    workers = cores() if jobs is None else jobs
+    with progress() as bar:
+        task = bar.add_task("reading tapes", total=None)
+        bars: dict[str, TaskID] = {}
+
+        def reading(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        def replaying(model: str, share: float) -> None:
+            if model not in bars:  # each model tells of itself from one thread
+                bars[model] = bar.add_task(f"replaying ({model} queue)", total=1.0)
+            bar.update(bars[model], completed=share)
+
+        loaded = load(tapes, latency_ns=spec.latency_ms * 1_000_000, on_progress=reading, jobs=workers)
+        bar.update(task, completed=0, total=None, description="loading kernels (compiled the first time)")
+        compile_kernels()
+        bar.remove_task(task)
+        return run_backtest(loaded, spec, replaying, jobs=workers)
+
+
 def backtest_command(
     tapes: Annotated[
         list[str],
@@ -112,28 +139,8 @@ def backtest_command(
         direct_member=direct_member,
     )
     from pr3dict.cli.results import show
-    from pr3dict.runtime.backtest import compile_kernels, run_backtest
-    from pr3dict.runtime.jobs import cores
-    from pr3dict.runtime.tapeset import load
 
-    workers = cores() if jobs is None else jobs
-    with progress() as bar:
-        task = bar.add_task("reading tapes", total=None)
-        bars: dict[str, TaskID] = {}
-
-        def reading(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        def replaying(model: str, share: float) -> None:
-            if model not in bars:  # each model tells of itself from one thread
-                bars[model] = bar.add_task(f"replaying ({model} queue)", total=1.0)
-            bar.update(bars[model], completed=share)
-
-        loaded = load(tapes, latency_ns=latency_ms * 1_000_000, on_progress=reading, jobs=workers)
-        bar.update(task, completed=0, total=None, description="loading kernels (compiled the first time)")
-        compile_kernels()
-        bar.remove_task(task)
-        result = run_backtest(loaded, spec, replaying, jobs=workers)
+    result = run_watched(tapes, spec, jobs)
     if as_json:
         print_json(result.to_json())
     else:

@@ -74,7 +74,7 @@ def _exchange(tapes: TapeSet, spec: BacktestSpec) -> Iterator[str]:
     shared = [count for count in groups.values() if count > 1]
     if shared:
         yield (
-            f"{_some(tapes, sum(shared))} are outcomes of {len(shared)} exclusive events: at most one outcome "
-            "of each ends YES, and its worst case is taken over them."
+            f"{_some(tapes, sum(shared))} are outcomes of {len(shared)} exclusive events: at most one "
+            "outcome of each ends YES, and its worst case is taken over them."
         )
     yield f"One account with ${spec.cash_micros / MONEY_SCALE:,.2f} trades all tapes; rewards are not scored."

@@ -305,7 +305,7 @@ def market_tape(
     if count > len(events):
         events = np.zeros(count, d.EVENT)
         generate(events, params, seed, prices)
-    events = events[:count].copy()  # a thousand markets keep no guesses
+    events.resize(count, refcheck=False)  # gives the rest of the guess back: there may be many markets
     close_ns = open_ns + int(params[0].duration_ns)
     name = f"synthetic-{chosen.name}-{seed}"
     meta = TapeMeta(
