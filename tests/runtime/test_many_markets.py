@@ -50,10 +50,10 @@ def tapes_of(alone: int, events: int, minutes: float):
     )
 
 
-def spec(*settings: str, queue: str = PESSIMISTIC):
+def spec(*settings: str, queue: str = PESSIMISTIC, latency_ms: int = 50):
     several = ("max_markets=1000", "max_orders_per_second=1000")
     config = build_config("short_dated", assignments=[*several, *settings])
-    return make_spec(config, preset="short_dated", cash_micros=CASH, queue=queue)
+    return make_spec(config, preset="short_dated", cash_micros=CASH, queue=queue, latency_ms=latency_ms)
 
 
 def finished(tapes, *settings: str) -> Replay:
@@ -78,19 +78,34 @@ def check_steps(run: Replay, steps: int) -> LimitsReference:
     return watch
 
 
+def check_windows(run: Replay, steps: int) -> tuple[int, int]:
+    """Windows of that many steps all over the replay; returns the looks, and those near the heat limit."""
+    looks = binding = 0
+    over = False
+    while not over:
+        watch = check_steps(run, steps)
+        looks, binding = looks + watch.checked, binding + watch.binding
+        over = run.advance(len(run.tapes.events) // 14)
+    return looks, binding
+
+
 def test_no_limit_is_exceeded_at_any_event_of_a_sample():
     """Sixty markets, twenty of them in four exclusive events, under a heat limit that binds."""
     tapes = tapes_of(40, 4, 20)
     assert sum(event >= 0 for event in market_rows(tapes.metas)["event"]) == 20
     run = Replay(tapes, spec("max_portfolio_heat=0.01"), PESSIMISTIC)
-    looks = binding = 0
-    over = False
-    while not over:
-        watch = check_steps(run, 300)
-        looks, binding = looks + watch.checked, binding + watch.binding
-        over = run.advance(len(tapes.events) // 14)
+    looks, binding = check_windows(run, 300)
     assert looks > 2_500 and binding > 200, "the heat limit binds"
     assert int(run.world.clock[0].fill_count) > 100
+
+
+def test_no_position_limit_is_exceeded_while_messages_take_half_a_second():
+    tapes = tapes_of(20, 2, 20)
+    bands = ("max_inventory=15", "rebalance_threshold=12", "inventory_skew_threshold=5", "levels=3")
+    run = Replay(tapes, spec(*bands, latency_ms=500), PESSIMISTIC)
+    looks, _ = check_windows(run, 300)
+    assert looks > 2_000
+    assert int(run.world.stats["max_inventory"].max()) == 15 * MICRO, "the limit binds"
 
 
 def test_after_the_daily_loss_limit_nothing_is_sent():

@@ -68,7 +68,7 @@ def spec_of(
 
 
 def run_watched(tapes: list[str], spec: BacktestSpec, jobs: int | None) -> BacktestResult:
-    """Load tapes and replay them with progress on stderr, each queue model on a line; no `jobs`: all cores."""
+    """Load and replay tapes with progress on stderr, a line for each queue model; no `jobs`: all cores."""
     from pr3dict.runtime.backtest import compile_kernels, run_backtest
     from pr3dict.runtime.jobs import cores
     from pr3dict.runtime.tapeset import load
