@@ -26,6 +26,7 @@ from pr3dict.kernels.exchange_orders import integrate, note_mark
 from pr3dict.kernels.jit import kernel, njit
 from pr3dict.kernels.messages import ERROR_CURVE_FULL
 from pr3dict.kernels.position import value_micros
+from pr3dict.kernels.rotation import begin_rotation, select
 from pr3dict.kernels.world import World
 
 HORIZONS = len(d.MARKOUT_HORIZONS_NS)
@@ -49,6 +50,7 @@ def _start(w: World, events: d.Array) -> None:
             wake = (int(events[0].local_ns) // interval + 1) * interval
         w.markets[m].wake_ns = wake
         clock.next_wake_ns = min(clock.next_wake_ns, wake)
+    begin_rotation(w)
     if len(events) > 0:
         clock.next_curve_ns = events[0].exch_ns
 
@@ -134,7 +136,7 @@ def _before_instant(w: World, now_ns: int) -> None:
 def _next_due_ns(w: World) -> int:
     """Earliest time of anything but market data: timers, our messages, reports to us."""
     clock = w.clock[0]
-    earliest = min(clock.next_wake_ns, clock.next_expiry_ns)
+    earliest = min(clock.next_wake_ns, clock.next_expiry_ns, clock.next_selection_ns)
     if clock.outbox_head < clock.outbox_tail:
         earliest = min(earliest, w.outbox[clock.outbox_head & (len(w.outbox) - 1)].at_ns)
     if clock.inbox_head < clock.inbox_tail:
@@ -254,6 +256,8 @@ def _run(w: World, events: d.Array, max_steps: int) -> bool:
             brain.decide_changed(w, now_ns)
             due_ns = _next_due_ns(w)
         if due_ns <= now_ns:
+            if clock.next_selection_ns <= now_ns:
+                select(w, now_ns)
             if clock.next_wake_ns <= now_ns:
                 brain.wake_markets(w, now_ns)
             due_ns = _next_due_ns(w)
