@@ -14,7 +14,7 @@ from pr3dict.domain.errors import DataError, WorkError
 from pr3dict.domain.market import kalshi_grid, polymarket_grid
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.messages import ERROR_INBOX_FULL
-from pr3dict.runtime.backtest import Replay, admit, curve_interval_ns, run_backtest
+from pr3dict.runtime.backtest import Replay, curve_interval_ns, run_backtest
 from pr3dict.runtime.spec import OPTIMISTIC, PESSIMISTIC, QUEUES, make_spec
 from pr3dict.runtime.synthetic import synthetic_market
 from pr3dict.runtime.tapeset import (
@@ -180,32 +180,6 @@ def test_a_written_tape_loads_as_it_was(tmp_path):
     loaded = load([tmp_path], latency_ns=LATENCY_NS, on_progress=lambda done, all_: seen.append((done, all_)))
     assert loaded.events.tobytes() == merge([tape], latency_ns=LATENCY_NS).events.tobytes()
     assert seen[0] == (0, 1)
-
-
-# --- which markets are quoted -----------------------------------------------------------------------------
-
-
-def test_no_more_markets_are_admitted_than_are_quoted_at_once():
-    tapes = merge([cut(market("calm", seed), 400) for seed in range(4)], latency_ns=0)
-    kept, refused = admit(tapes, 4)
-    assert kept is tapes
-    assert not refused
-    kept, refused = admit(tapes, 3)
-    assert list(refused) == [3]
-    assert set(kept.events["market"].tolist()) == {0, 1, 2}
-    result = run_backtest(tapes, spec("default", "max_markets=3"))
-    assert result.not_quoted[3] == (
-        "max_markets: 3 other markets were open when this one began, max_markets is 3",
-    )
-    assert result.report.markets[3].figures.count("events") == 0
-
-
-def test_a_market_that_ended_makes_room():
-    first, second = cut(market("calm"), 400), cut(market("thin"), 400)
-    second.events["exch_ns"] += first.events["exch_ns"][-1] - second.events["exch_ns"][0] + 1
-    assert not admit(merge([first, second], latency_ns=0), 1)[1]
-    second.events["exch_ns"] -= 1
-    assert list(admit(merge([first, second], latency_ns=0), 1)[1]) == [1]
 
 
 # --- money ------------------------------------------------------------------------------------------------

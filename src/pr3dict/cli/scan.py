@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from pr3dict.cli.output import console, messages, money, print_json, progress, table
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 VENUES = ("kalshi", "polymarket")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICRO = 1_000_000
+CENT = 10_000  # micros
 NS_PER_HOUR = 3_600_000_000_000
 
 
@@ -57,17 +59,25 @@ def _figure(value: float | None, places: int = 2, scale: float = 1.0) -> str:
     return "-" if value is None else f"{value * scale:,.{places}f}"
 
 
-def _score_table(ranked: tuple[Candidate, ...], title: str) -> Table:
-    """Every part of the score; money is an hour but for what is locked."""
-    view = table(
-        title, "market", "%/h", "net", "capture", "adverse", "fees", "rebates", "rewards",
-        "locked", "for h", "fills/h", "quoted",
-    )  # fmt: skip
+def _narrow(title: str, *columns: str) -> Table:
+    """A table whose figures are never cut: on a narrow screen the market's name is folded."""
+    view = table(title, "market", *columns)
+    view.columns[0].overflow = "fold"
+    view.columns[0].min_width = 12
+    for column in view.columns[1:]:
+        column.no_wrap = True
+    return view
+
+
+def _score_table(ranked: tuple[Candidate, ...]) -> Table:
+    """Every part of the score in dollars an hour, and the dollars that it locks."""
+    parts = ("net", "capture", "adverse", "fees", "rebates", "rewards", "locked")
+    view = _narrow("Ranked by net dollars an hour over dollars locked", "%/h", *parts)
     for one in ranked:
         score = one.score
         assert score is not None  # ranked
         view.add_row(
-            one.name,
+            escape(one.name),
             _figure(score.percent_an_hour),
             money(score.net_micros),
             money(score.capture_micros),
@@ -76,58 +86,84 @@ def _score_table(ranked: tuple[Candidate, ...], title: str) -> Table:
             money(score.rebates_micros),
             money(score.rewards_micros),
             money(score.locked_micros),
-            f"{score.locked_ns / NS_PER_HOUR:.3g}",
-            f"{score.bid_contracts / MICRO:,.0f} / {score.ask_contracts / MICRO:,.0f}",
-            f"{score.quoted_spread_micros / 10_000:.1f}c",
         )
     return view
 
 
-def _statistics_table(found: tuple[Candidate, ...], title: str) -> Table:
-    """What was measured; cents but for sizes, dollars of depth and shares."""
-    view = table(
-        title, "market", "hours", "2-sided", "mid", "spread", "touch", "depth $", "bought/h", "sold/h",
-        "weaker", "10 s", "60 s", "volat.", "excess z",
-    )  # fmt: skip
+def _quote_table(ranked: tuple[Candidate, ...]) -> Table:
+    """How the market would be quoted: contracts an hour, and how long a filled quote stays locked."""
+    view = _narrow("Their quotes", "spread", "bid fills/h", "ask fills/h", "hours locked")
+    for one in ranked:
+        score = one.score
+        assert score is not None  # ranked
+        view.add_row(
+            escape(one.name),
+            f"{score.quoted_spread_micros / CENT:.1f}c",
+            f"{score.bid_contracts / MICRO:,.0f}",
+            f"{score.ask_contracts / MICRO:,.0f}",
+            f"{score.locked_ns / NS_PER_HOUR:.3g}",
+        )
+    return view
+
+
+def _book_table(found: tuple[Candidate, ...], title: str) -> Table:
+    """Time averages of the book: prices in cents, contracts at the touch, dollars of depth."""
+    columns = ("hours", "2-sided", "mid", "spread", "bid", "ask", "depth")
+    view = _narrow(title, *columns)
+    for one in found:
+        s = one.statistics
+        view.add_row(
+            escape(one.name),
+            _figure(s.hours),
+            "-" if s.two_sided is None else f"{s.two_sided:.0%}",
+            _figure(s.mid, 1, 100),
+            _figure(s.spread, 2, 100),
+            _figure(s.bid_contracts, 0),
+            _figure(s.ask_contracts, 0),
+            "-" if s.liquidity is None else f"${s.liquidity:,.0f}",
+        )
+    return view
+
+
+def _flow_table(found: tuple[Candidate, ...], title: str) -> Table:
+    """Contracts an hour, a maker's markouts in cents, volatility, and mean reversion in standard errors."""
+    columns = ("bought/h", "sold/h", "weaker", "10 s", "60 s", "volatility", "excess z", "revert z")
+    view = _narrow(title, *columns)
     for one in found:
         s = one.statistics
         bought, sold = s.contracts_per_hour or (None, None)
-        touch = "-" if s.bid_contracts is None else f"{s.bid_contracts:,.0f} / {s.ask_contracts:,.0f}"
         view.add_row(
-            one.name,
-            _figure(s.hours),
-            _figure(s.two_sided, 0, 100) + "%",
-            _figure(s.mid, 1, 100),
-            _figure(s.spread, 2, 100),
-            touch,
-            _figure(s.liquidity, 0),
+            escape(one.name),
             _figure(bought, 0),
             _figure(sold, 0),
-            _figure(s.weaker_share, 2),
+            "-" if s.weaker_share is None else f"{s.weaker_share:.0%}",
             *(_figure(markout, 2, 100) for markout in s.markouts),
             _figure(s.volatility, 1, 100),
             _figure(s.excess_z, 1),
+            _figure(s.reversion_z, 1),
         )
     return view
 
 
 def _show(found: Ranking) -> None:
     if found.ranked:
-        console.print(_score_table(found.ranked, "Ranked: dollars an hour, over dollars locked"))
-        console.print()
-        console.print(_statistics_table(found.ranked, "Their statistics: prices in cents"))
+        views = [_score_table(found.ranked), _quote_table(found.ranked)]
+        views += [_book_table(found.ranked, "Their books"), _flow_table(found.ranked, "Their flow")]
+        for view in views:
+            console.print(view)
+            console.print()
     else:
-        console.print("No market qualifies.")
+        console.print("No market qualifies and can be scored.\n")
     if found.unscored:
-        console.print()
-        console.print(_statistics_table(found.unscored, "Not scored: parts are missing on the tape"))
+        console.print(_book_table(found.unscored, "Not scored: their books"))
+        console.print(_flow_table(found.unscored, "Not scored: their flow"))
         for one in found.unscored:
-            console.print(f"{one.name}: no {', no '.join(one.missing)}", markup=False)
-    if found.rejected:
+            console.print(f"{one.name}: the tape shows no {', no '.join(one.missing)}", markup=False)
         console.print()
+    if found.rejected:
         view = table("Rejected", "market", "why", left=2)
         for one in found.rejected:
-            view.add_row(one.name, "; ".join(why.sentence for why in one.rejections))
+            view.add_row(escape(one.name), "; ".join(why.sentence for why in one.rejections))
         console.print(view)
     messages.print("Definitions and formulas: docs/selection.md", style="dim")
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+import numpy.typing as npt
+
 from pr3dict.domain.units import (
     MICROS_PER_PRICE_UNIT,
     NS_PER_HOUR,
@@ -24,6 +27,8 @@ from pr3dict.kernels.quote_levels import scale_ppm
 from pr3dict.kernels.quote_state import resolution_left_ns, takes_orders
 from pr3dict.kernels.selection_rows import DISTANCE_BINS, MARKOUT_S, RING_S
 from pr3dict.kernels.world import IntArray
+
+PriceArray = npt.NDArray[np.int32]
 
 SAMPLE_NS = NS_PER_SECOND
 DEPTH_EVERY_S = 10  # the walk through the levels is the dear part of a sample
@@ -117,15 +122,22 @@ def _move(row: d.Row, second: int, mid: int) -> None:
     """Book the change of the mid since the last two-sided sample.
 
     With p in [0, 1] a change d resolves p (1 - p) - (p + d)(1 - p - d) = d^2 - (1 - 2p) d of uncertainty, so
-    movement exceeds it by (1 - 2p) d: zero on average for a martingale (Augenblick & Rabin 2021, "Belief
-    Movement, Uncertainty Reduction, and Rational Updating", proposition 1), with the variance summed here.
+    movement exceeds it by (1 - 2p) d (Augenblick & Rabin 2021, "Belief Movement, Uncertainty Reduction, and
+    Rational Updating", proposition 1). Within a minute that began at s, the sum of d^2 exceeds the square of
+    the whole change by the sum of 2 (s - p) d, as in the variance ratio of Lo & MacKinlay (1988). Both are
+    what a holder of 1 - 2p, or 2 (s - p), contracts gains: zero on average for any martingale, with the
+    variances summed here.
     """
     if row.last_mid >= 0:
-        change = mid - int(row.last_mid)
-        excess = (HALVES - 2 * int(row.last_mid)) * change
+        last = int(row.last_mid)
+        change = mid - last
+        excess = (HALVES - 2 * last) * change
+        reversion = 2 * (int(row.minute_mid) - last) * change
         row.movement += change * change
         row.excess += excess
         row.excess_variance += float(excess) * float(excess)
+        row.reversion += reversion
+        row.reversion_variance += float(reversion) * float(reversion)
     row.last_mid = mid
     if row.minute_mid < 0:
         row.minute_mid = mid
@@ -168,7 +180,7 @@ def sample(row: d.Row, market: d.Row, now_ns: int, memory_ns: int) -> None:
 
 @njit
 def watch_quotes(
-    times_ns: IntArray, bids: IntArray, asks: IntArray, until_ns: int, market: d.Row, row: d.Row
+    times_ns: IntArray, bids: PriceArray, asks: PriceArray, until_ns: int, market: d.Row, row: d.Row
 ) -> None:
     """Sample a recording of quotes without sizes into `row`, from its first quote to `until_ns`, inclusive.
 
@@ -216,6 +228,8 @@ def _halve(row: d.Row) -> None:
     row.minute_movement >>= 1
     row.excess >>= 1
     row.excess_variance *= 0.25
+    row.reversion >>= 1
+    row.reversion_variance *= 0.25
     row.effective >>= 1
     row.effective_contracts >>= 1
     for k in range(2):

@@ -36,6 +36,8 @@ SELECTION = _row(
         ("minute_movement", "i8"),  # the same from minute to minute
         ("excess", "i8"),  # movement less the uncertainty that it resolved
         ("excess_variance", "f8"),  # of that, were the mid a martingale
+        ("reversion", "i8"),  # movement by seconds less movement by minutes
+        ("reversion_variance", "f8"),  # of that, were the mid a martingale
         # Trades; index 0: the taker bought YES, 1: sold it.
         ("trades", "i8", (2,)),
         ("contracts", "i8", (2,)),

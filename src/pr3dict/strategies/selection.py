@@ -126,13 +126,18 @@ class Statistics:
     movement: float | None  # sum of squared changes of the mid, second by second
     excess: float | None  # of that, beyond what a martingale resolves
     excess_error: float | None
+    reversion: float | None  # of movement, what is taken back within a minute
+    reversion_error: float | None
 
     @property
     def excess_z(self) -> float | None:
-        """Excess movement in standard errors: above 2 or 3 the mid reverts."""
-        if self.excess is None or not self.excess_error:
-            return None
-        return self.excess / self.excess_error
+        """Excess movement in standard errors: well above 2, the mid reverts before it resolves."""
+        return _ratio(self.excess or 0.0, self.excess_error or 0.0)
+
+    @property
+    def reversion_z(self) -> float | None:
+        """Reversion within minutes in standard errors; below 0 the mid trends."""
+        return _ratio(self.reversion or 0.0, self.reversion_error or 0.0)
 
     def to_json(self) -> dict[str, object]:
         """Every figure by name, rounded to what it can mean."""
@@ -145,7 +150,8 @@ class Statistics:
                 plain[name] = {f"{s}s": _rounded(one) for s, one in zip(MARKOUT_S, value, strict=True)}
             else:
                 plain[name] = _rounded(value)
-        return plain | {"excess_z": _rounded(self.excess_z)}
+        scores = {"excess_z": _rounded(self.excess_z), "reversion_z": _rounded(self.reversion_z)}
+        return plain | scores
 
 
 def _rounded(value: float | None) -> float | None:
@@ -165,7 +171,7 @@ def statistics(row: d.Row, *, hours: float | None = None, missing: Sequence[str]
     volume = row.contracts / QTY_SCALE
     per_hour = has_trades and hours > 0
     has_depth = has_book and DEPTH not in missing
-    last_mid = HALVES**2
+    square = HALVES**2
     return Statistics(
         hours=hours,
         two_sided=_ratio(sided, int(row.samples)),
@@ -183,9 +189,11 @@ def statistics(row: d.Row, *, hours: float | None = None, missing: Sequence[str]
             impact_error_micros(row, h) / MONEY_SCALE if matured[h] else None for h in range(len(MARKOUT_S))
         ),
         volatility=volatility_micros(row) / MONEY_SCALE if has_book else None,
-        movement=int(row.movement) / last_mid if has_book else None,
-        excess=int(row.excess) / last_mid if has_book else None,
-        excess_error=math.sqrt(float(row.excess_variance)) / last_mid if has_book else None,
+        movement=int(row.movement) / square if has_book else None,
+        excess=int(row.excess) / square if has_book else None,
+        excess_error=math.sqrt(float(row.excess_variance)) / square if has_book else None,
+        reversion=int(row.reversion) / square if has_book else None,
+        reversion_error=math.sqrt(float(row.reversion_variance)) / square if has_book else None,
     )
 
 
