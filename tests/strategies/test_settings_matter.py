@@ -193,13 +193,13 @@ def markets_selected(config: Config) -> int:
 
 
 def places_after_a_challenge(config: Config) -> list[int]:
-    """Who waits as time goes by while the last market is traded half as much again as the others."""
+    """Who waits as time goes by; the last market is soon traded half as much again as the others."""
     world = rotating_world(config)
     waiting = []
     for second in range(1500):
         now_ns = START + second * NS_PER_SECOND
         for m in range(3):
-            size = (3 if m == 2 else 2) * QTY_SCALE
+            size = (3 if m == 2 and second > 100 else 2) * QTY_SCALE
             for side, price in ((d.BID, 5_300), (d.ASK, 4_700)):
                 observe_taker(world.selections[m], 4_700, 5_300, side, price, size, now_ns)
         rotation.select(world, now_ns)
@@ -230,8 +230,8 @@ MATTERS: dict[str, Observation] = {
         ("max_time_to_resolution", 71, {}, decision()),
         ("min_existing_spread", "0.05", {}, decision(best_bid="0.48", best_ask="0.52")),
         ("max_markets", 2, {}, markets_selected),
-        ("rotation_minutes", 5, {"max_markets": 2}, places_after_a_challenge),
-        ("rotation_advantage", "0.9", {"max_markets": 2}, places_after_a_challenge),
+        ("rotation_minutes", 5, {"max_markets": 2, "base_spread": "0.06"}, places_after_a_challenge),
+        ("rotation_advantage", "0.9", {"max_markets": 2, "base_spread": "0.06"}, places_after_a_challenge),
         ("selection_memory", "0.1", {"max_markets": 2}, samples_kept),
         ("base_spread", "0.05", {}, decision()),
         ("min_spread", "0.03", {"closing_multiplier": "0.5"}, decision(hours=20)),

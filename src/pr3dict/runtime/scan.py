@@ -133,10 +133,16 @@ def _judge_book(
     if at_ns is not None and int(events["local_ns"][0]) >= at_ns:
         why = [Rejection(NOT_YET, "the tape begins later")]
     elif at_ns is not None and not takes_orders(market):
-        words = STATUS_WORDS.get(int(market.status), "not open")
-        why = [Rejection(d.REASON_NAMES[d.R_NOT_ACTIVE], f"the market is {words} at that moment")]
+        why = [Rejection(d.REASON_NAMES[d.R_NOT_ACTIVE], _not_open(tape, int(market.status), at_ns))]
     stats = statistics(row, missing=missing)
     return Judged(tape.meta, Candidate(tape.meta.ticker, stats, score, tuple(why), missing), left_ns)
+
+
+def _not_open(tape: Tape, status: int, at_ns: int) -> str:
+    last = tape.events[-1]
+    if last["exch_ns"] < at_ns and last["kind"] != d.SETTLE:
+        return "the tape ends earlier"
+    return f"the market is {STATUS_WORDS.get(status, 'not open')} at that moment"
 
 
 def _judge_partly(
