@@ -10,28 +10,7 @@ import numpy as np
 from pr3dict.domain.units import format_contracts
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.world import World
-
-NS_PER_HOUR = 3_600_000_000_000
-NS_PER_SECOND = 1_000_000_000
-MICRO = 1_000_000
-
-
-def money(micros: int, places: int = 2) -> str:
-    """Dollars for a sentence: 1_234_500_000 is "$1,234.50"."""
-    return f"${micros / MICRO:,.{places}f}"
-
-
-def cents(micros: int) -> str:
-    """A price difference for a sentence: 12_500 is "$0.0125"."""
-    return money(micros, 4)
-
-
-def span(ns: int) -> str:
-    """Time for a sentence in its natural unit: "36.5 h", "14.2 min", "8 s"."""
-    for unit, length_ns in (("h", NS_PER_HOUR), ("min", NS_PER_HOUR // 60)):
-        if abs(ns) >= length_ns:
-            return f"{ns / length_ns:.4g} {unit}"
-    return f"{ns / NS_PER_SECOND:.3g} s"
+from pr3dict.strategies.selection import cents, money, span
 
 
 class Filter(NamedTuple):
@@ -66,6 +45,7 @@ CAUSES: Mapping[int, str] = {
     d.R_ONE_SIDED_BOOK: "the recording showed only one side of the book",
     d.R_CROSSED_BOOK: "the best bid was at or above the best ask",
     d.R_NOT_ACTIVE: "the market took no orders",
+    d.R_NOT_SELECTED: "other markets had the places of max_markets",
     d.R_UNKNOWN_RESOLUTION: "the tape states no close or resolution time",
     d.R_VOLUME_PAUSE: "traded volume was over volume_spike_threshold times its average",
     d.R_NEWS_PAUSE: "news had pulled the quotes",

@@ -95,7 +95,7 @@ def demo_command(
     from pr3dict.cli.backtest import spec_of
     from pr3dict.cli.results import show
     from pr3dict.domain.errors import UsageError
-    from pr3dict.runtime.backtest import Replay, admit, compile_kernels, finish
+    from pr3dict.runtime.backtest import Replay, compile_kernels, finish
     from pr3dict.runtime.jobs import cores
 
     if not 0 < seconds <= 3600:
@@ -106,14 +106,13 @@ def demo_command(
     with messages.status("Loading the brain (compiled once, up to two minutes)..."):
         compile_kernels()
         tapes = synthetic_tapes(markets, seed, spec.latency_ms * 1_000_000)
-    admitted, refused = admit(tapes, spec.max_markets)
-    run = Replay(admitted, spec, spec.queue)
+    run = Replay(tapes, spec, spec.queue)
     if headless or as_json:
         while not run.advance():
             pass
     else:
         watch(run, seconds)
-    result = finish(run, refused, jobs=cores())
+    result = finish(run, jobs=cores())
     if as_json:
         print_json(result.to_json())
         return

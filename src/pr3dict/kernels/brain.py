@@ -26,6 +26,8 @@ from pr3dict.kernels.fair import update_fair
 from pr3dict.kernels.jit import kernel
 from pr3dict.kernels.position import apply_fill, merge_pairs, settle, value_micros, yes_cash_micros
 from pr3dict.kernels.quote import decide, needs_decision, next_wake_ns, quote_state
+from pr3dict.kernels.quote_state import net_contracts
+from pr3dict.kernels.selection import first_sample_ns, observe_taker
 from pr3dict.kernels.wakes import NEVER_NS, next_due, set_wake, wake_ns
 from pr3dict.kernels.world import World
 
@@ -70,11 +72,23 @@ def see_event(w: World, event: d.Row) -> None:
         w.markets[m].stirred = 1
     elif kind == d.TRADE:
         observe_trade(w.markets[m], w.params[m], event.side, event.price, event.qty, now_ns)
+        if w.clock[0].selecting != 0:
+            _observe_taker(w, m, event, now_ns)
     else:
         _see_rare_event(w, event, now_ns)
         w.markets[m].stirred = 1
-    if w.params[m].decision_interval_ns == 0:
+    if w.params[m].decision_interval_ns == 0 or w.markets[m].waiting != 0:
         mark_changed(w, m)
+
+
+@kernel
+def _observe_taker(w: World, m: int, event: d.Row, now_ns: int) -> None:
+    """Count a trade for the selection, against the touch before it, own quotes left out."""
+    market = w.markets[m]
+    bid, ask = int(market.bid_price), int(market.ask_price)
+    if market.book_includes_own == 0:  # else the last look, which is never behind where we have orders
+        bid, ask = bk.best_bid(w.books[m], w.grids), bk.best_ask(w.books[m], w.grids)
+    observe_taker(w.selections[m], bid, ask, int(event.side), int(event.price), int(event.qty), now_ns)
 
 
 @kernel
@@ -225,7 +239,7 @@ def decide_changed(w: World, now_ns: int) -> None:
 
 
 @kernel
-def _look(w: World, m: int, now_ns: int) -> None:
+def look(w: World, m: int, now_ns: int) -> None:
     """Bring the touch, fair value and estimators of a market up to `now_ns`."""
     market = w.markets[m]
     params = w.params[m]
@@ -335,21 +349,38 @@ def _follow_events(w: World, m: int, now_ns: int) -> int:
 
 
 @kernel
+def is_idle(market: d.Row) -> bool:
+    """Without a place, flat, and without an order of ours: nothing to manage, nothing to explain."""
+    flat = net_contracts(market) == 0 and market.open_bid == 0 and market.open_ask == 0
+    return market.waiting != 0 and flat and market.refresh == 0
+
+
+@kernel
 def decide_market(w: World, m: int, now_ns: int) -> None:
-    """Look at market `m`, requote it where that is due, and set when to look again at the latest."""
+    """Look at market `m`, requote it where that is due, and set when to look again at the latest.
+
+    A market that waits for a place and has nothing to manage is only looked at when all are sampled.
+    """
     market = w.markets[m]
+    if market.waiting != 0:
+        clock = w.clock[0]
+        if clock.next_selection_ns == NEVER_NS:
+            clock.next_selection_ns = first_sample_ns(now_ns)
+        if is_idle(market):
+            set_wake(w.wakes, m, NEVER_NS)
+            return
     params = w.params[m]
     interval = int(params.decision_interval_ns)
     if interval > 0:
         if now_ns < wake_ns(w.wakes, m):
             return  # a policy on a clock answers at its next tick
         market.stirred = 0
-        _look(w, m, now_ns)
+        look(w, m, now_ns)
         check_daily_loss(w, now_ns)
         _requote(w, m, now_ns)
         wake = (now_ns // interval + 1) * interval
     else:
-        _look(w, m, now_ns)
+        look(w, m, now_ns)
         check_daily_loss(w, now_ns)
         wake = _follow_events(w, m, now_ns)
     if market.status in (d.CLOSED, d.DETERMINED, d.SETTLED):

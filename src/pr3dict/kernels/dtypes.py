@@ -170,6 +170,7 @@ REASON_NAMES: tuple[str, ...] = (
     "exit_unabsorbed",
     "outside_price_band",
     "order_rate_limited",
+    "not_selected",
 )
 (
     R_NO_BOOK,
@@ -209,6 +210,7 @@ REASON_NAMES: tuple[str, ...] = (
     R_EXIT_UNABSORBED,
     R_PRICE_BAND,
     R_ORDER_RATE,
+    R_NOT_SELECTED,
 ) = range(len(REASON_NAMES))
 
 
@@ -254,6 +256,7 @@ MARKET = _row(
         ("reduce_in_place", "i1"),  # an order may shrink without losing its place in the queue
         ("book_includes_own", "i1"),  # the feed shows our orders (live); a recording does not
         ("status", "i1"),
+        ("waiting", "i1"),  # 1: has no place among `max_markets`, so it is only wound down
         ("close_ns", "i8"),  # trading ends; -1: unknown
         ("resolution_ns", "i8"),  # expected resolution; -1: unknown
         ("min_size", "i8"),  # smallest order, micro-contracts
@@ -590,6 +593,10 @@ RULES = _row(
         ("day_offset_ns", "i8"),  # start of the venue's trading day, UTC
         ("curve_interval_ns", "i8"),
         ("merge_threshold", "i8"),  # micro-contracts of pairs that are merged back to cash
+        ("max_markets", "i8"),  # places: markets quoted at once; 0: no limit
+        ("rotation_interval_ns", "i8"),
+        ("rotation_advantage_ppm", "i8"),  # by how much a challenger must score more
+        ("selection_memory_ns", "i8"),  # statistics are halved when they span this; 0: never
     ]
 )
 
@@ -623,6 +630,9 @@ CLOCK = _row(
         ("outbox_tail", "i8"),
         ("inbox_head", "i8"),
         ("inbox_tail", "i8"),
+        ("selecting", "i1"),  # more markets than places: statistics of each are kept
+        ("next_selection_ns", "i8"),  # next sample of all markets
+        ("next_rotation_ns", "i8"),  # next ranking of all markets; 0: not set
         ("next_expiry_ns", "i8"),  # no order expires earlier
         ("next_curve_ns", "i8"),
         ("fill_count", "i8"),

@@ -19,6 +19,7 @@ from numba.experimental import structref
 
 from pr3dict.domain.units import PRICE_SCALE
 from pr3dict.kernels import dtypes as d
+from pr3dict.kernels import selection_rows as sr
 from pr3dict.kernels.jit import njit
 from pr3dict.kernels.wakes import new_wakes
 
@@ -98,6 +99,8 @@ class World(_WorldBase):  # type: ignore[misc]
     fills: d.Array  # FILL in order of exchange time
     curve: d.Array  # CURVE samples
     stats: d.Array  # (n,) MARKET_STATS
+    selections: d.Array  # (n,) SELECTION
+    scores: d.Array  # (n,) SCORE
 
 
 FIELDS = tuple(name for name in World.__annotations__)
@@ -220,6 +223,8 @@ def new_world(
         "fills": np.zeros(fill_capacity, d.FILL),
         "curve": np.zeros(curve_capacity, d.CURVE),
         "stats": stats,
+        "selections": sr.new_selection(n),
+        "scores": np.zeros(n, sr.SCORE),
     }
     world: World = _make_world(*(arrays[name] for name in FIELDS))
     for name, array in arrays.items():  # the same memory, for readers in Python

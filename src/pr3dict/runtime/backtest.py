@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from pr3dict import __version__
+from pr3dict.analytics.places import NO_PLACES, Places, places, unselected
 from pr3dict.analytics.refusals import Witness
 from pr3dict.analytics.report import AccountReport, account_report, contracts
 from pr3dict.domain.errors import WorkError
@@ -149,6 +150,7 @@ class BacktestResult:
     spec: BacktestSpec
     report: AccountReport
     not_quoted: tuple[tuple[str, ...], ...]
+    places: tuple[Places, ...]  # empty where every market had one all the time
     pessimistic: Bracket
     optimistic: Bracket
     assumptions: tuple[str, ...]
@@ -218,31 +220,8 @@ class BacktestResult:
             **market.figures.to_json(),
             "reasons": market.reasons,
             "not_quoted_because": list(self.not_quoted[m]),
+            **(self.places[m].to_json() if self.places else NO_PLACES),
         }
-
-
-def admit(tapes: TapeSet, max_markets: int) -> tuple[TapeSet, dict[int, str]]:
-    """Leave out markets that begin while `max_markets` others are open: a strategy quotes no more at a time.
-
-    First come, first served, by first and last event, so that no choice looks ahead. Returns the tapes with
-    the events of the others removed and, for each market left out, why.
-    """
-    order = sorted(range(len(tapes.metas)), key=lambda m: (tapes.first_ns[m], m))
-    open_until: list[int] = []
-    refused: dict[int, str] = {}
-    for m in order:
-        open_until = [end for end in open_until if end >= tapes.first_ns[m]]
-        if len(open_until) < max_markets:
-            open_until.append(tapes.last_ns[m])
-        else:
-            refused[m] = (
-                f"max_markets: {len(open_until)} other markets were open when this one began, "
-                f"max_markets is {max_markets}"
-            )
-    if not refused:
-        return tapes, refused
-    kept = tapes.events[~np.isin(tapes.events["market"], list(refused))]
-    return replace(tapes, events=kept), refused
 
 
 def _run(
@@ -264,9 +243,13 @@ def _run_queues(
     return run_jobs([partial(_run, tapes, spec, queue, on_progress) for queue in queues], jobs)
 
 
+def _why_not_quoted(run: Replay, m: int) -> tuple[str, ...]:
+    """Why market `m` saw no order of ours; empty when it did."""
+    return unselected(run.world, m) or tuple(run.witness.sentences(m, run.world))
+
+
 def finish(
     run: Replay,
-    refused: dict[int, str],
     on_progress: OnProgress | None = None,
     *,
     jobs: int = 1,
@@ -282,16 +265,14 @@ def finish(
         queue: Bracket(queue, reports[queue].total.pnl.net_micros, reports[queue].total.count("fills"))
         for queue in (PESSIMISTIC, OPTIMISTIC)
     }
-    why = [
-        (refused[m],) if m in refused else tuple(run.witness.sentences(m, run.world))
-        for m in range(len(run.tapes.metas))
-    ]
+    why = [_why_not_quoted(run, m) for m in range(len(run.tapes.metas))]
     unsettled = sum(not market.books.valuation.settled for market in report.markets)
     return BacktestResult(
         tapes=run.tapes,
         spec=run.spec,
         report=report,
         not_quoted=tuple(why),
+        places=places(run.world),
         pessimistic=brackets[PESSIMISTIC],
         optimistic=brackets[OPTIMISTIC],
         assumptions=tuple(sentences(run.tapes, run.spec, unsettled)),
@@ -310,7 +291,6 @@ def run_backtest(
         WorkError: a buffer of the replay overflowed, or the exchange's books and its fills differ.
     """
     compile_kernels()
-    admitted, refused = admit(tapes, spec.max_markets)
     queues = list(dict.fromkeys((spec.queue, PESSIMISTIC, OPTIMISTIC)))
-    run, *ends = _run_queues(admitted, spec, queues, on_progress, jobs)
-    return finish(run, refused, ends=ends)
+    run, *ends = _run_queues(tapes, spec, queues, on_progress, jobs)
+    return finish(run, ends=ends)
