@@ -14,8 +14,18 @@ import numpy as np
 
 import pr3dict.kernels
 from pr3dict.domain.units import PRICE_SCALE
+from pr3dict.kernels import (
+    archive,
+    estimators,
+    flow_stats,
+    queue,
+    recordings,
+    selection,
+    snapshots,
+    tapecheck,
+    worstcase,
+)
 from pr3dict.kernels import dtypes as d
-from pr3dict.kernels import estimators, queue, recordings, selection, snapshots, tapecheck, worstcase
 from pr3dict.kernels.flow import CONTRACT, DRAWN, FLOW, generate
 from pr3dict.kernels.replay import run
 from pr3dict.kernels.rotation import score_row, watch
@@ -59,6 +69,13 @@ _FLOW: dict[str, float] = {
     "depth_limit": 200 * CONTRACT,
     "clustering": 0.2,
     "clustering_decay": 360.0,
+    "maker_step": 0.25,
+    "depth_reach": 2.0,
+    "depth_follow": 0.5,
+    "alert": 0.5,
+    "informed_size_sigma": 0.5,
+    "herding": 0.2,
+    "herd_memory": 4.0,
 }
 
 _PARAMS: dict[str, int] = {
@@ -205,6 +222,21 @@ def _read(recording: d.Array) -> None:
     tickers = np.zeros((2, 4), np.int64)
     scratch = np.zeros(64, np.int16)
     recordings.infer_trades(recording, change, decrease, tickers, np.zeros(n, np.bool_), scratch, figures)
+    archive.assemble_market(recording.copy(), 0)
+    text = np.frombuffer(b'[["0.4","1"]]', np.uint8).copy()
+    prices, sizes = np.zeros((2, 2), np.int64)
+    archive.parse_levels(text, np.array([0, len(text)]), prices, sizes, np.zeros(1, np.int64))
+    flow_stats.observe(
+        recording,
+        np.zeros(1, flow_stats.WINDOW),
+        tapecheck.new_depth(),
+        tapecheck.new_best(),
+        np.zeros(1, flow_stats.TOTALS),
+        np.zeros(n + 1, flow_stats.PATH),
+        np.zeros(n + 1, flow_stats.ORDER),
+        np.zeros((2, flow_stats.DEPTH_LEVELS)),
+        np.zeros(flow_stats.SPREAD_BINS, np.int64),
+    )
 
 
 def _look(world: World) -> None:

@@ -23,7 +23,9 @@ from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.snapshots import flatten_snapshots
 from pr3dict.kernels.world import Grids, make_grids, new_market
 from pr3dict.runtime.jobs import Stop, run_jobs
-from pr3dict.store.tape import Tape, TapeMeta, read_tape
+from pr3dict.store.layouts import LAYOUTS
+from pr3dict.store.series import is_series
+from pr3dict.store.tape import Tape, TapeMeta, read_meta, read_tape
 
 FEE_KINDS = {"none": d.FEE_NONE, "kalshi": d.FEE_KALSHI, "polymarket": d.FEE_POLYMARKET}
 
@@ -83,9 +85,11 @@ def load(
     Up to `jobs` tapes are read at a time; `on_progress` is called from their threads.
 
     Raises:
-        DataError: names the file that is missing or no valid tape, or says that there are none.
+        DataError: names the file that is missing, no valid tape or without an order book, or says that there
+            are none. A series is refused where it is named and left out where a folder is.
     """
-    files = expand_paths(paths)
+    given = list(paths)
+    files = _without_series(expand_paths(given), [Path(path) for path in given])
     if not files:
         raise DataError("no tape was named; give files or folders of *.parquet tapes")
     begun = itertools.count()
@@ -93,9 +97,34 @@ def load(
     def read(file: Path, _: Stop) -> Tape:
         if on_progress is not None:
             on_progress(next(begun), len(files))
-        return read_tape(file)
+        return _read_book(file)
 
     return merge(run_jobs([partial(read, file) for file in files], jobs), latency_ns=latency_ns)
+
+
+def _without_series(files: Sequence[Path], given: Sequence[Path]) -> list[Path]:
+    """`files` without the series that lie in a folder of `given`: importers write them beside the tapes."""
+    folders = {path.resolve() for path in given if path.is_dir()}
+    return [file for file in files if file.resolve().parent not in folders or not _says_series(file)]
+
+
+def _says_series(file: Path) -> bool:
+    try:
+        return is_series(file)
+    except DataError:  # not even Parquet
+        return False
+
+
+def _read_book(file: Path) -> Tape:
+    """A tape that can be replayed; refuses others by their metadata, before their rows are read."""
+    advice = "a replay needs an order book: give tapes of kind `book` (`pr3dict tape info` tells the kind)"
+    if _says_series(file):
+        what = "a series of facts about markets (resolutions or reference values), no tape"
+        raise DataError(f"{what}; {advice}", file=file)
+    kind = read_meta(file).kind
+    if kind != "book":
+        raise DataError(f"holds {LAYOUTS[kind].words}; {advice}", file=file)
+    return read_tape(file)
 
 
 def merge(tapes: Sequence[Tape], *, latency_ns: int) -> TapeSet:
