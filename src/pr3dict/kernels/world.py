@@ -187,9 +187,7 @@ def new_world(
     books["bid_level"] = -1
     books["ask_level"] = grids.level_count[books["grid"]]
     quotes = np.zeros(n, d.QUOTE)
-    quotes["bid_price"] = -1
-    quotes["ask_price"] = -1
-    quotes["fair_micros"] = -1
+    quotes["bid_price"] = quotes["ask_price"] = quotes["fair_micros"] = -1
     holdings = np.zeros(n, d.HOLDING)
     holdings["own_bid_price"], holdings["own_ask_price"] = d.NO_BID, d.NO_ASK
     stats = np.zeros(n, d.MARKET_STATS)
