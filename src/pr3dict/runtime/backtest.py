@@ -24,6 +24,7 @@ from pr3dict.kernels.messages import ERROR_FILLS_FULL, ERRORS
 from pr3dict.kernels.warm import tiny_world
 from pr3dict.kernels.world import World, new_world
 from pr3dict.runtime.assumptions import sentences
+from pr3dict.runtime.observer import Block, Observer
 from pr3dict.runtime.spec import OPTIMISTIC, PESSIMISTIC, QUEUES, BacktestSpec
 from pr3dict.runtime.tapeset import (
     TapeSet,
@@ -46,8 +47,10 @@ OnProgress = Callable[[str, float], None]  # (queue model, share done)
 class Replay:
     """One run of tapes under one queue model, advanced a chunk at a time; `world` may be read in between."""
 
-    def __init__(self, tapes: TapeSet, spec: BacktestSpec, queue: str) -> None:
+    def __init__(self, tapes: TapeSet, spec: BacktestSpec, queue: str, points: int = 0) -> None:
+        """`points`: samples a market that the observer takes at most; 0: it only looks at day ends."""
         self.tapes = tapes
+        self.points = points
         self.spec = spec
         self.queue = queue
         self.interval_ns = curve_interval_ns(tapes.span_ns)
@@ -57,6 +60,7 @@ class Replay:
     def _start(self, fill_capacity: int) -> None:
         self.world: World = _new_world(self, fill_capacity)
         self.witness = Witness(len(self.tapes.metas))
+        self.observer = Observer(self.tapes, self.world, self.points)
         self.elapsed_s = 0.0
 
     @property
@@ -70,9 +74,7 @@ class Replay:
         Raises:
             WorkError: a bounded buffer of the replay overflowed.
         """
-        began_s = time.perf_counter()
-        over = replay.run(self.world, self.tapes.events, self.chunk if steps is None else steps)
-        self.elapsed_s += time.perf_counter() - began_s
+        over = self._go(int(self.world.clock[0].local_event) + (self.chunk if steps is None else steps))
         self.witness.look(self.world.quotes)
         error = int(self.world.account[0].error)
         if error == ERROR_FILLS_FULL:  # a replay is a function of its input: once more, with a longer list
@@ -81,6 +83,19 @@ class Replay:
         if error:
             raise WorkError(f"the replay stopped: {ERRORS[error]}; please report this with the tape")
         return bool(over)
+
+    def _go(self, until: int) -> bool:
+        """Go on to event `until`, with a halt wherever the observer looks; True when the replay is over."""
+        clock, account = self.world.clock[0], self.world.account[0]
+        over = False
+        self.observer.look()
+        while not over and int(clock.local_event) < until and not int(account.error):
+            steps = min(until, self.observer.next_event) - int(clock.local_event)
+            began_s = time.perf_counter()
+            over = bool(replay.run(self.world, self.tapes.events, steps))
+            self.elapsed_s += time.perf_counter() - began_s
+            self.observer.look()
+        return over
 
     def report(self) -> AccountReport:
         """Figures of a replay that is over, audited against the fold of its fills."""
@@ -131,8 +146,17 @@ class Bracket:
     """The same backtest under one end of the queue models."""
 
     queue: str
-    net_micros: int
-    fills: int
+    report: AccountReport
+
+    @property
+    def net_micros(self) -> int:
+        """Net profit."""
+        return self.report.total.pnl.net_micros
+
+    @property
+    def fills(self) -> int:
+        """Fills of all markets."""
+        return self.report.total.count("fills")
 
     def to_json(self) -> dict[str, object]:
         """`net` as a decimal string, `fills`, and the model's name."""
@@ -141,7 +165,11 @@ class Bracket:
 
 @dataclass(frozen=True, slots=True)
 class BacktestResult:
-    """What a backtest found. `not_quoted` holds, for each market without an order, why."""
+    """What a backtest found. `not_quoted` holds, for each market without an order, why.
+
+    `fills` are FILL rows and `curve` CURVE rows under the chosen queue model, `samples` SAMPLE rows (none
+    unless asked for).
+    """
 
     tapes: TapeSet
     spec: BacktestSpec
@@ -151,6 +179,10 @@ class BacktestResult:
     optimistic: Bracket
     assumptions: tuple[str, ...]
     elapsed_s: float
+    blocks: tuple[Block, ...]
+    fills: d.Array
+    curve: d.Array
+    samples: d.Array
 
     @property
     def fees_schedule(self) -> str:
@@ -196,6 +228,7 @@ class BacktestResult:
             "pessimistic": self.pessimistic.to_json(),
             "optimistic": self.optimistic.to_json(),
             "per_market": [self._market_json(m) for m in range(len(self.tapes.metas))],
+            "blocks": [block.to_json(self.tapes.metas[block.market]) for block in self.blocks],
             "elapsed_s": round(self.elapsed_s, 6),
             "events_per_s": self.events_per_s,
         }
@@ -208,6 +241,9 @@ class BacktestResult:
             "session": meta.session,
             "title": meta.title,
             "venue": meta.venue,
+            "event": meta.event_id,
+            "first_ns": self.tapes.first_ns[m],
+            "last_ns": self.tapes.last_ns[m],
             "outcome": meta.outcome,
             "settled": valuation.settled,
             "mark": format_dollars(valuation.mark_micros) if valuation.mark_micros >= 0 else None,
@@ -243,8 +279,10 @@ def admit(tapes: TapeSet, max_markets: int) -> tuple[TapeSet, dict[int, str]]:
     return replace(tapes, events=kept), refused
 
 
-def _run(tapes: TapeSet, spec: BacktestSpec, queue: str, on_progress: OnProgress | None) -> Replay:
-    run = Replay(tapes, spec, queue)
+def _run(
+    tapes: TapeSet, spec: BacktestSpec, queue: str, on_progress: OnProgress | None, points: int = 0
+) -> Replay:
+    run = Replay(tapes, spec, queue, points)
     while not run.advance():
         if on_progress is not None:
             on_progress(queue, run.share_done)
@@ -259,7 +297,7 @@ def finish(run: Replay, refused: dict[int, str], on_progress: OnProgress | None 
     brackets = {}
     for queue in (PESSIMISTIC, OPTIMISTIC):
         other = report if queue == run.queue else _run(run.tapes, run.spec, queue, on_progress).report()
-        brackets[queue] = Bracket(queue, other.total.pnl.net_micros, other.total.count("fills"))
+        brackets[queue] = Bracket(queue, other)
     why = [
         (refused[m],) if m in refused else tuple(run.witness.sentences(m, run.world))
         for m in range(len(run.tapes.metas))
@@ -274,15 +312,23 @@ def finish(run: Replay, refused: dict[int, str], on_progress: OnProgress | None 
         optimistic=brackets[OPTIMISTIC],
         assumptions=tuple(sentences(run.tapes, run.spec, unsettled)),
         elapsed_s=run.elapsed_s,
+        blocks=run.observer.blocks(report),
+        fills=run.world.fills[: int(run.world.clock[0].fill_count)].copy(),
+        curve=run.world.curve[: int(run.world.clock[0].curve_count)].copy(),
+        samples=run.observer.samples,
     )
 
 
-def run_backtest(tapes: TapeSet, spec: BacktestSpec, on_progress: OnProgress | None = None) -> BacktestResult:
+def run_backtest(
+    tapes: TapeSet, spec: BacktestSpec, on_progress: OnProgress | None = None, *, points: int = 0
+) -> BacktestResult:
     """Replay `tapes` under `spec`; `on_progress` hears the queue model and the share done.
+
+    `points` is how many samples of a market are kept at most, for a report to draw.
 
     Raises:
         WorkError: a buffer of the replay overflowed, or the exchange's books and its fills differ.
     """
     compile_kernels()
     admitted, refused = admit(tapes, spec.max_markets)
-    return finish(_run(admitted, spec, spec.queue, on_progress), refused, on_progress)
+    return finish(_run(admitted, spec, spec.queue, on_progress, points), refused, on_progress)

@@ -27,11 +27,12 @@ POWERED = ("power", "power2", "power3")  # models that `queue_power` shapes
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BacktestSpec:
-    """Everything but the tapes. `params` is one PARAMS row; `rules` one RULES row with the risk limits set.
+    """Everything but the tapes. `params` is one PARAMS row of `config`; `rules` one RULES row with the risk limits set.
 
     The replay fills in the rest of `rules` from the fields below.
     """
 
+    config: MarketMakingConfig
     params: d.Array
     rules: d.Array
     max_markets: int
@@ -63,6 +64,7 @@ def make_spec(
     rules["max_order_rate"] = limits.max_order_rate
     rules["merge_threshold"] = MERGE_THRESHOLD
     return BacktestSpec(
+        config=config,
         params=config.to_params(),
         rules=rules,
         max_markets=config.max_markets,
