@@ -1,4 +1,4 @@
-"""Time series of a run, made small enough to draw: samples, clocks without silences, few points with all peaks."""
+"""Time series of a run, made small enough to draw: samples, a clock without silences, peaks of long lines."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SILENCE_NS = NS_PER_HOUR // 4  # shorter pauses between tapes stay on the clock
 class Clock:
     """Recorded time only: stretches of time without any tape are taken out, so nothing is drawn there.
 
-    `begins_ns` and `ends_ns` are the recorded stretches in order, `before_ns` how much was recorded before each.
+    `begins_ns` and `ends_ns` are the recorded stretches in order, `before_ns` what was recorded before each.
     """
 
     begins_ns: IntArray
@@ -69,6 +69,12 @@ class Clock:
         hours: FloatArray = (self.before_ns[row] + inside) / NS_PER_HOUR
         return hours
 
+    def recorded(self, at_ns: IntArray) -> npt.NDArray[np.bool_]:
+        """Whether each time lies in a recorded stretch."""
+        row = np.maximum(np.searchsorted(self.begins_ns, at_ns, side="right") - 1, 0)
+        inside: npt.NDArray[np.bool_] = (at_ns >= self.begins_ns[row]) & (at_ns <= self.ends_ns[row])
+        return inside
+
     def at_ns(self, hours: float) -> int:
         """The time at which so many hours had been recorded."""
         wanted = int(hours * NS_PER_HOUR)
@@ -77,7 +83,7 @@ class Clock:
 
 
 def peaks(values: npt.NDArray[np.int64] | FloatArray, points: int) -> IntArray:
-    """Indices of at most `points` values that keep the first, the last and each stretch's smallest and largest."""
+    """Indices of at most `points` values: the first, the last, each stretch's smallest and largest."""
     n = len(values)
     if n <= points:
         return np.arange(n, dtype=np.int64)

@@ -87,6 +87,12 @@ def backtest_command(
     direct_member: Annotated[
         bool, typer.Option("--direct-member", help="Kalshi balances in $0.0001 instead of cents.")
     ] = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="F.html", help="Write the result as one HTML file with charts.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="RUN.json", help="Write the JSON object to a file, too.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Replay recorded tapes against the strategy and report what it would have earned.
@@ -105,10 +111,15 @@ def backtest_command(
         cash=cash,
         direct_member=direct_member,
     )
+    from pr3dict.cli.report import check_target, write_results
     from pr3dict.cli.results import show
     from pr3dict.runtime.backtest import compile_kernels, run_backtest
+    from pr3dict.runtime.observer import POINTS
     from pr3dict.runtime.tapeset import load
+    from pr3dict.store.importers.common import counted
 
+    check_target("--report", report)
+    check_target("--out", out)
     with progress() as bar:
         task = bar.add_task("reading tapes", total=None)
 
@@ -121,9 +132,10 @@ def backtest_command(
         loaded = load(tapes, latency_ns=latency_ms * 1_000_000, on_progress=reading)
         bar.update(task, completed=0, total=None, description="loading kernels (compiled the first time)")
         compile_kernels()
-        result = run_backtest(loaded, spec, replaying)
+        result = run_backtest(loaded, spec, replaying, points=POINTS if report else 0)
     if as_json:
         print_json(result.to_json())
     else:
         show(result, "Backtest")
         messages.print("Definitions of every figure: docs/backtesting.md", style="dim")
+    write_results(result, f"Backtest of {counted(len(loaded.metas), 'market')}", report, out)

@@ -49,6 +49,12 @@ COMMANDS = (
         "Replay recorded tapes against the strategy and report what it would have earned.",
     ),
     CommandEntry(
+        "compare",
+        "pr3dict.cli.compare",
+        "compare_command",
+        "Put backtests side by side and say which differences are noise.",
+    ),
+    CommandEntry(
         "import",
         "pr3dict.cli.import_",
         "import_command",

@@ -34,6 +34,7 @@ from pr3dict.runtime.tapeset import (
     market_rows,
     trading_day_offset_ns,
 )
+from pr3dict.strategies.config import changed_settings
 
 LOOKS = 256  # at the keyboard, the progress bar and the standing quotes, spread over a replay
 SHORTEST_CHUNK, LONGEST_CHUNK = 250, 5_000  # events between two looks
@@ -183,6 +184,7 @@ class BacktestResult:
     fills: d.Array
     curve: d.Array
     samples: d.Array
+    points: int
 
     @property
     def fees_schedule(self) -> str:
@@ -208,6 +210,7 @@ class BacktestResult:
             "version": __version__,
             "preset": spec.preset,
             "policy": spec.policy,
+            "settings": {key: value for key, value, _, _ in changed_settings(spec.config)},
             "queue": spec.queue,
             "queue_power": spec.queue_power,
             "latency_ms": spec.latency_ms,
@@ -316,6 +319,7 @@ def finish(run: Replay, refused: dict[int, str], on_progress: OnProgress | None 
         fills=run.world.fills[: int(run.world.clock[0].fill_count)].copy(),
         curve=run.world.curve[: int(run.world.clock[0].curve_count)].copy(),
         samples=run.observer.samples,
+        points=run.points,
     )
 
 

@@ -15,9 +15,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
-from pr3dict.analytics.series import SAMPLE
 from pr3dict.analytics.live import snapshot
 from pr3dict.analytics.report import AccountReport
+from pr3dict.analytics.series import SAMPLE
 from pr3dict.domain.units import NS_PER_SECOND, format_contracts, format_dollars
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.world import World
@@ -65,13 +65,13 @@ def step_ns(span_ns: int, points: int) -> int:
 
 
 def trading_days(venue: str, first_ns: int, last_ns: int) -> tuple[list[str], list[int]]:
-    """Dates of the trading days from `first_ns` to `last_ns`, and the n - 1 times at which one day follows another.
+    """Dates of the trading days from `first_ns` to `last_ns`, and the times at which all but the first begin.
 
     Kalshi keeps New York time, Polymarket UTC.
     """
     zone = NEW_YORK if venue == "kalshi" else UTC
     day = datetime.fromtimestamp(first_ns // NS_PER_SECOND, zone).date()
-    days, ends = [day.isoformat()], []
+    days, ends = [day.isoformat()], list[int]()
     while True:
         day += timedelta(days=1)
         midnight_ns = int(datetime.combine(day, time(), zone).timestamp()) * NS_PER_SECOND
@@ -82,7 +82,7 @@ def trading_days(venue: str, first_ns: int, last_ns: int) -> tuple[list[str], li
 
 
 class Observer:
-    """Stops a replay at fixed times and takes notes. `next_event` is how many events to see before the next stop."""
+    """Says at which event to stop a replay (`next_event`) and takes notes there (`look`)."""
 
     def __init__(self, tapes: TapeSet, world: World, points: int) -> None:
         """Plan the stops; `points` samples a market at most, 0 for day ends only."""
@@ -94,7 +94,7 @@ class Observer:
         ]
         day_ends = {end for _, ends in self.days for end in ends}
         wanted = _sample_times(tapes, min(points, ALL_POINTS // n)) if points else np.zeros((0, 2), np.int64)
-        self.samples = np.zeros(len(wanted), SAMPLE)
+        self.samples: d.Array = np.zeros(len(wanted), SAMPLE)
         self.samples["at_ns"], self.samples["market"] = wanted[:, 0], wanted[:, 1]
         self.stops_ns = np.union1d(wanted[:, 0], np.array(sorted(day_ends), np.int64))
         self.first_row = np.searchsorted(wanted[:, 0], self.stops_ns)
@@ -146,7 +146,8 @@ def _sample_times(tapes: TapeSet, points: int) -> IntArray:
         times = np.arange(-(-first // step) * step, last + 1, step, dtype=np.int64)
         parts.append(np.column_stack((times, np.full(len(times), m, np.int64))))
     flat = np.concatenate(parts)
-    return flat[np.lexsort((flat[:, 1], flat[:, 0]))]
+    ordered: IntArray = flat[np.lexsort((flat[:, 1], flat[:, 0]))]
+    return ordered
 
 
 def _sample(world: World, rows: d.Array) -> None:

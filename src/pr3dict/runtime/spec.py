@@ -27,7 +27,7 @@ POWERED = ("power", "power2", "power3")  # models that `queue_power` shapes
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BacktestSpec:
-    """Everything but the tapes. `params` is one PARAMS row of `config`; `rules` one RULES row with the risk limits set.
+    """Everything but the tapes. `params` is one PARAMS row of `config`, `rules` RULES with its limits.
 
     The replay fills in the rest of `rules` from the fields below.
     """
