@@ -8,7 +8,7 @@ left is the difference between the runs. `bootstrap.intervals` says how far chan
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 
 import msgspec
@@ -160,28 +160,22 @@ def _interval_json(interval: Interval | None, scale: float) -> dict[str, float |
     return {key: round(value * scale, 6) if np.isfinite(value) else None for key, value in values}
 
 
-@dataclass(slots=True)
-class _Pairing:
-    """Blocks of both runs: (event, day) to net and micro-contracts of the first and of the other."""
+def paired_blocks(first: Run, other: Run) -> tuple[list[list[int]], tuple[int, int]]:
+    """Blocks in which one of two runs traded, and how many of all blocks only one of them has.
 
-    rows: dict[tuple[str, str], list[int]] = field(default_factory=dict)
-    only: list[int] = field(default_factory=lambda: [0, 0])
-
-    def of(self, first: Run, other: Run) -> _Pairing:
-        seen: list[set[tuple[str, str]]] = [set(), set()]
-        for place, run in enumerate((first, other)):
-            for block in run.blocks:
-                key = block.event, block.day
-                row = self.rows.setdefault(key, [0, 0, 0, 0])
-                row[2 * place] += parse_money(block.net, signed=True)
-                row[2 * place + 1] += parse_quantity(block.contracts)
-                seen[place].add(key)
-        self.only = [len(seen[0] - seen[1]), len(seen[1] - seen[0])]
-        return self
-
-    def traded(self) -> list[list[int]]:
-        """Blocks in which one of the runs traded, in a fixed order."""
-        return [row for _, row in sorted(self.rows.items()) if row[1] or row[3]]
+    A block is (net micros, micro-contracts) of the first and of the other run on one event and trading day.
+    """
+    rows: dict[tuple[str, str], list[int]] = {}
+    seen: list[set[tuple[str, str]]] = [set(), set()]
+    for place, run in enumerate((first, other)):
+        for block in run.blocks:
+            key = block.event, block.day
+            row = rows.setdefault(key, [0, 0, 0, 0])
+            row[2 * place] += parse_money(block.net, signed=True)
+            row[2 * place + 1] += parse_quantity(block.contracts)
+            seen[place].add(key)
+    traded = [row for _, row in sorted(rows.items()) if row[1] or row[3]]
+    return traded, (len(seen[0] - seen[1]), len(seen[1] - seen[0]))
 
 
 def compare(names: Sequence[str], runs: Sequence[Run], rng: np.random.Generator) -> tuple[Comparison, ...]:
@@ -198,13 +192,12 @@ def _against(
     refused = _different_tapes(first_name, first, name, run)
     if refused:
         return Comparison(name, first_name, NOT_COMPARED, refused)
-    pairing = _Pairing().of(first, run)
+    rows, only = paired_blocks(first, run)
     notes = tuple(
         f"{count} blocks of {of} are missing in {other}: counted there as no contract and no profit."
-        for count, of, other in zip(pairing.only, (first_name, name), (name, first_name), strict=True)
+        for count, of, other in zip(only, (first_name, name), (name, first_name), strict=True)
         if count
     )
-    rows = pairing.traded()
     n, differing = len(rows), sum(row[:2] != row[2:] for row in rows)
     if n and not differing:
         words = f"noise: {name} and {first_name} earned the same in each of {n} blocks."

@@ -376,7 +376,13 @@ def markout_curve(curves: Sequence[tuple[str, Sequence[MarkoutPoint]]]) -> Figur
         "data": traces,
         "layout": _layout(
             xaxis=_axis(type="category", tickangle=0),
-            yaxis=_axis(zeroline=True, zerolinecolor="@muted", nticks=7, title=_title("cents a contract")),
+            yaxis=_axis(
+                rangemode="tozero",
+                zeroline=True,
+                zerolinecolor="@muted",
+                nticks=7,
+                title=_title("cents a contract"),
+            ),
         ),
     }
 

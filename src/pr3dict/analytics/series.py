@@ -77,7 +77,7 @@ class Clock:
 
     def at_ns(self, hours: float) -> int:
         """The time at which so many hours had been recorded."""
-        wanted = int(hours * NS_PER_HOUR)
+        wanted = round(hours * NS_PER_HOUR)
         row = max(int(np.searchsorted(self.before_ns, wanted, side="right")) - 1, 0)
         return min(int(self.begins_ns[row]) + wanted - int(self.before_ns[row]), int(self.ends_ns[row]))
 

@@ -10,6 +10,7 @@ import typer
 from pr3dict.cli.output import messages, print_json, progress
 
 if TYPE_CHECKING:
+    from pr3dict.runtime.backtest import BacktestResult
     from pr3dict.runtime.spec import BacktestSpec
 
 MAX_LATENCY_MS = 60_000
@@ -64,6 +65,27 @@ def spec_of(
     )
 
 
+def replay_tapes(tapes: list[str], spec: BacktestSpec, *, draw: bool) -> BacktestResult:
+    """Load and replay under a progress bar; `draw` keeps the samples that a report draws."""
+    from pr3dict.runtime.backtest import compile_kernels, run_backtest
+    from pr3dict.runtime.observer import POINTS
+    from pr3dict.runtime.tapeset import load
+
+    with progress() as bar:
+        task = bar.add_task("reading tapes", total=None)
+
+        def reading(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        def replaying(model: str, share: float) -> None:
+            bar.update(task, completed=share, total=1.0, description=f"replaying ({model} queue)")
+
+        loaded = load(tapes, latency_ns=spec.latency_ms * 1_000_000, on_progress=reading)
+        bar.update(task, completed=0, total=None, description="loading kernels (compiled the first time)")
+        compile_kernels()
+        return run_backtest(loaded, spec, replaying, points=POINTS if draw else 0)
+
+
 def backtest_command(
     tapes: Annotated[
         list[str],
@@ -113,29 +135,14 @@ def backtest_command(
     )
     from pr3dict.cli.report import check_target, write_results
     from pr3dict.cli.results import show
-    from pr3dict.runtime.backtest import compile_kernels, run_backtest
-    from pr3dict.runtime.observer import POINTS
-    from pr3dict.runtime.tapeset import load
     from pr3dict.store.importers.common import counted
 
     check_target("--report", report)
     check_target("--out", out)
-    with progress() as bar:
-        task = bar.add_task("reading tapes", total=None)
-
-        def reading(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        def replaying(model: str, share: float) -> None:
-            bar.update(task, completed=share, total=1.0, description=f"replaying ({model} queue)")
-
-        loaded = load(tapes, latency_ns=latency_ms * 1_000_000, on_progress=reading)
-        bar.update(task, completed=0, total=None, description="loading kernels (compiled the first time)")
-        compile_kernels()
-        result = run_backtest(loaded, spec, replaying, points=POINTS if report else 0)
+    result = replay_tapes(tapes, spec, draw=report is not None)
     if as_json:
         print_json(result.to_json())
     else:
         show(result, "Backtest")
         messages.print("Definitions of every figure: docs/backtesting.md", style="dim")
-    write_results(result, f"Backtest of {counted(len(loaded.metas), 'market')}", report, out)
+    write_results(result, f"Backtest of {counted(len(result.tapes.metas), 'market')}", report, out)

@@ -19,7 +19,7 @@ def check_target(option: str, path: Path | None) -> None:
     """Refuse a file that can't be written, before hours of work are spent on it.
 
     Raises:
-        UsageError: the path is a folder, or its folder is missing.
+        UsageError: the path is a folder, its folder is missing, or no file can be made there.
     """
     if path is None:
         return
@@ -27,6 +27,19 @@ def check_target(option: str, path: Path | None) -> None:
         raise UsageError(f"{option}: {path} is a folder; name a file in it")
     if not path.parent.is_dir():
         raise UsageError(f"{option}: the folder {path.parent} does not exist; make it first")
+    try:
+        _beside(path).touch()
+        _beside(path).unlink()
+    except OSError as error:
+        raise _unwritable(option, path, error) from None
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
+
+
+def _unwritable(option: str, path: Path, error: OSError) -> UsageError:
+    return UsageError(f"{option}: {path} can't be written ({error.strerror}); choose another file")
 
 
 def write_whole(option: str, path: Path, text: str) -> None:
@@ -35,16 +48,14 @@ def write_whole(option: str, path: Path, text: str) -> None:
     Raises:
         UsageError: the file can't be written.
     """
-    beside = path.with_name(f".{path.name}.part")
+    beside = _beside(path)
     try:
         beside.write_text(text, encoding="utf-8")
         beside.replace(path)
     except OSError as error:
         with suppress(OSError):
             beside.unlink()
-        raise UsageError(
-            f"{option}: {path} can't be written ({error.strerror}); choose another file"
-        ) from None
+        raise _unwritable(option, path, error) from None
 
 
 def command_line() -> str:

@@ -83,8 +83,8 @@ def report_page(result: BacktestResult, *, title: str, command: str) -> str:
     )
     foot = tag(
         "footer",
-        f"Every figure is defined in docs/backtesting.md. Made by PR3DICT {__version__}; nothing on this page "
-        "was loaded from elsewhere.",
+        f"Every figure is defined in docs/backtesting.md. Made by PR3DICT {__version__}; nothing on this "
+        "page was loaded from elsewhere.",
     )
     return render(title, list(head(context)), sections, [foot])
 
@@ -104,7 +104,7 @@ def head(c: Context) -> Iterator[Html]:
         "p",
         f"{done} ",
         tag("strong", money(abs(net), sign=False)),
-        f" on {money(r.spec.cash_micros, sign=False)} in {hours:,.1f} recorded hours of "
+        f" on {money(r.spec.cash_micros, sign=False)} in {hours:,.1f} hours of tape from "
         f"{counted(len(metas), 'market')}, ",
         tag("span", f"{money(low)} to {money(high)}", class_="keep"),
         f" over the queue models: {count(total.count('fills'))} fills, "
