@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pr3dict.analytics import comparison
-from pr3dict.analytics.bootstrap import intervals, paired_difference
+from pr3dict.analytics.bootstrap import intervals, paired_difference, swap_p_value
 
 FloatArray = npt.NDArray[np.float64]
 PLANTED = 0.002  # dollars a contract
@@ -70,8 +70,13 @@ def textbook(blocks: FloatArray, rng: np.random.Generator, resamples: int = 999)
 
 def called(blocks: FloatArray, rng: np.random.Generator) -> bool:
     """Whether `pr3dict compare` calls a difference."""
+    return swap_p_value(blocks, rng) <= comparison.CALLED
+
+
+def outside(blocks: FloatArray, rng: np.random.Generator) -> bool:
+    """Whether one of the two 95% intervals that `pr3dict compare` prints leaves zero outside."""
     found = intervals(blocks, paired_difference, rng, level=comparison.LEVEL)
-    return found.p_value <= comparison.CALLED
+    return any(one.low > 0 or one.high < 0 for one in found)
 
 
 def measure(draw: Callable[[], FloatArray], samples: int, rng: np.random.Generator) -> dict[str, float]:
@@ -80,7 +85,7 @@ def measure(draw: Callable[[], FloatArray], samples: int, rng: np.random.Generat
     found = 0
     for _ in range(samples):
         blocks = draw()
-        verdicts = {"compare": called(blocks, rng), **textbook(blocks, rng)}
+        verdicts = {"compare": called(blocks, rng), "printed": outside(blocks, rng), **textbook(blocks, rng)}
         for name, alarm in verdicts.items():
             alarms[name] = alarms.get(name, 0) + alarm
         found += called(blocks + np.outer(blocks[:, 3], [0, 0, PLANTED, 0]), rng)

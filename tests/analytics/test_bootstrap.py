@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from pr3dict.analytics.bootstrap import intervals, paired_difference, ratio_of_sums
+from pr3dict.analytics.bootstrap import intervals, paired_difference, ratio_of_sums, swap_p_value
 
 
 def blocks_of(seed: int, n: int = 30, spread: float = 1.0) -> np.ndarray:
@@ -45,12 +45,36 @@ def test_both_intervals_are_those_of_plain_loops():
         again = slow_measures([rows[k] for k in drawn])
         largest.append(max(abs(a[0] - c[0]) / a[1] for a, c in zip(again, centre, strict=True)))
     critical = sorted(largest)[math.ceil(0.9 * (resamples - 1))]
-    for interval, (estimate, error) in zip(found.measures, centre, strict=True):
+    for interval, (estimate, error) in zip(found, centre, strict=True):
         assert interval.estimate == pytest.approx(estimate)
         assert interval.low == pytest.approx(estimate - critical * error)
         assert interval.high == pytest.approx(estimate + critical * error)
-    observed = max(abs(c) / error for c, error in centre)
-    assert found.p_value == (1 + sum(t >= observed for t in largest)) / (resamples + 1)
+
+
+def test_the_p_value_counts_swaps_that_are_as_large():
+    blocks, resamples = blocks_of(6, 9), 250
+    p_value = swap_p_value(blocks, np.random.default_rng(8), resamples=resamples)
+    observed = max(abs(c) / error for c, error in slow_measures(blocks.tolist()))
+    as_large = 0
+    for swaps in (np.random.default_rng(8).random((resamples, 9, 1)) < 0.5)[..., 0].tolist():
+        rows = [
+            [*row[2:], *row[:2]] if swap else row for row, swap in zip(blocks.tolist(), swaps, strict=True)
+        ]
+        as_large += max(abs(c) / error for c, error in slow_measures(rows)) >= observed - 1e-9
+    assert 0 < as_large < resamples
+    assert p_value == (1 + as_large) / (resamples + 1)
+
+
+@pytest.mark.parametrize(("df", "n"), [(1, 8), (1, 30), (30, 8), (30, 30)])
+def test_swaps_hold_their_level_in_any_tails(df, n):
+    rng = np.random.default_rng(10 * df + n)
+    called = 0
+    for _ in range(400):
+        size = np.exp(rng.normal(4, 1, (n, 1)))
+        own = rng.standard_t(df, (n, 2))
+        blocks = np.column_stack((own[:, 0], size, own[:, 1], size))
+        called += swap_p_value(blocks, rng, resamples=199) <= 0.05
+    assert called <= 31  # 5% of 400 is 20, plus 2.5 standard deviations
 
 
 def test_a_ratio_is_that_of_the_sums_and_errors_shrink_with_blocks():
@@ -64,12 +88,11 @@ def test_a_difference_without_spread_has_no_width_and_none_at_all_is_none():
     blocks = blocks_of(3)
     same = blocks[:, [0, 1, 0, 1]]
     found = intervals(same, paired_difference, np.random.default_rng(0))
-    assert found.p_value == 1.0
-    assert all((i.estimate, i.low, i.high) == (0.0, 0.0, 0.0) for i in found.measures)
+    assert swap_p_value(same, np.random.default_rng(0)) == 1.0
+    assert all((i.estimate, i.low, i.high) == (0.0, 0.0, 0.0) for i in found)
     dearer = same + np.outer(same[:, 1], [0, 0, 0.002, 0])
-    found = intervals(dearer, paired_difference, np.random.default_rng(0))
-    net, each = found.measures
-    assert found.p_value < 0.001
+    net, each = intervals(dearer, paired_difference, np.random.default_rng(0))
+    assert swap_p_value(dearer, np.random.default_rng(0)) < 0.001
     assert each.estimate == each.low == each.high == pytest.approx(0.002)
     assert net.low < net.estimate < net.high
 
@@ -79,14 +102,17 @@ def test_blocks_that_say_nothing_bound_nothing():
     blocks[:, [1, 3]] = 100.0
     blocks[0, 2] = 50.0  # one block differs: a third of all resamples miss it
     found = intervals(blocks, paired_difference, np.random.default_rng(1))
-    assert found.p_value > 0.3
-    assert all(math.isinf(i.low) and math.isinf(i.high) for i in found.measures)
+    assert swap_p_value(blocks, np.random.default_rng(1)) == 1.0
+    assert all(math.isinf(i.low) and math.isinf(i.high) for i in found)
 
 
 def test_the_memory_bound_changes_nothing(monkeypatch):
     whole = intervals(blocks_of(4), paired_difference, np.random.default_rng(9), resamples=500)
+    p_value = swap_p_value(blocks_of(4), np.random.default_rng(9), resamples=500)
     monkeypatch.setattr("pr3dict.analytics.bootstrap.BATCH", 30 * 4 * 7)
     assert intervals(blocks_of(4), paired_difference, np.random.default_rng(9), resamples=500) == whole
+    in_parts = swap_p_value(blocks_of(4), np.random.default_rng(9), resamples=500)
+    assert in_parts == p_value
 
 
 @pytest.mark.parametrize(("df", "n"), [(30, 12), (30, 40), (2, 12), (2, 40)])
@@ -96,6 +122,6 @@ def test_ratios_are_covered_in_light_and_heavy_tails(df, n):
     for _ in range(300):
         size = np.exp(rng.normal(4, 0.8, n))
         blocks = np.column_stack((0.01 * size + np.sqrt(size) * 0.05 * rng.standard_t(df, n), size))
-        found = intervals(blocks, ratio_of_sums, rng, resamples=399).measures[0]
+        found = intervals(blocks, ratio_of_sums, rng, resamples=399)[0]
         covered += found.low <= 0.01 <= found.high
     assert covered >= 276  # 95% of 300 is 285, less 2.4 standard deviations

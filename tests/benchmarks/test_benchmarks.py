@@ -52,7 +52,7 @@ def test_replay_beside_hftbacktest(repo_root: Path) -> None:
 def test_comparison_intervals(repo_root: Path) -> None:
     result = last_line(repo_root, "comparison_intervals.py", "--blocks", "12", "--samples", "10")
     assert set(result) == {"samples", "planted_dollars_a_contract", "by_blocks"}
-    methods = {f"{name}_noise_percent" for name in ("compare", "percentile", "bca", "studentised")}
+    methods = {f"{name}_noise_percent" for name in ("compare", "printed", "percentile", "bca", "studentised")}
     assert set(result["by_blocks"]["12"]) == methods | {"planted_found_percent"}
     assert all(0 <= share <= 100 for share in result["by_blocks"]["12"].values())
 

@@ -1,4 +1,4 @@
-"""Intervals from few, heavy-tailed blocks: the symmetric studentised block bootstrap.
+"""Intervals and a test from few, heavy-tailed blocks: the symmetric studentised bootstrap, and swaps.
 
 Profits of blocks (a market on a day) have heavy tails, and there are some dozens of them. Percentile and BCa
 intervals are too short there; studentising repairs that, and taking both tails together (Hall 1988, "On
@@ -31,18 +31,6 @@ class Interval:
     estimate: float
     low: float
     high: float
-
-
-@dataclass(frozen=True, slots=True)
-class Intervals:
-    """One interval a measure, all of them true together at the level asked for.
-
-    `p_value` is the share of resamples whose largest |t| reaches the observed one: how often blocks like
-    these would show such a difference, in any of the measures, if there were none.
-    """
-
-    measures: tuple[Interval, ...]
-    p_value: float
 
 
 def ratio_of_sums(blocks: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -81,36 +69,66 @@ def intervals(
     *,
     level: float = 0.95,
     resamples: int = RESAMPLES,
-) -> Intervals:
-    """Simultaneous intervals of `measure` over independent `blocks` of shape (n, columns), n >= 2.
+) -> tuple[Interval, ...]:
+    """One interval a measure of `blocks`, shape (n, columns) with n >= 2; all are true together at `level`.
 
-    Whole blocks are drawn with replacement. A measure whose blocks agree exactly has an interval of no width.
+    Whole blocks are drawn with replacement, as if independent. A measure whose blocks agree exactly has an
+    interval of no width.
     """
     n = len(blocks)
     assert n >= 2, "an interval needs two blocks"
     centre, error = (values[0] for values in measure(blocks[None]))
-    scale = np.maximum(np.abs(centre), np.finfo(np.float64).tiny)
+    scale = _scale(centre)
     exact = error <= EXACT * scale
-    observed = float(_t(centre, error, exact, scale).max())
-    largest = np.empty(resamples)
-    step = max(1, BATCH // (n * blocks.shape[1]))
-    for first in range(0, resamples, step):
-        size = min(step, resamples - first)
+
+    def largest(size: int) -> FloatArray:
         drawn, errors = measure(blocks[rng.integers(0, n, (size, n))])
-        off = np.where(exact, 0.0, np.abs(drawn - centre))
-        largest[first : first + size] = _t(off, errors, errors <= EXACT * scale, scale).max(-1)
-    critical = float(np.quantile(largest, level, method="higher"))
+        return _largest_t(np.where(exact, 0.0, drawn - centre), errors, scale)
+
+    critical = float(np.quantile(_batches(largest, blocks, resamples), level, method="higher"))
     reach = np.where(exact, 0.0, critical * error)
-    found = tuple(Interval(float(c), float(c - r), float(c + r)) for c, r in zip(centre, reach, strict=True))
-    return Intervals(found, float((1 + (largest >= observed).sum()) / (resamples + 1)))
+    return tuple(Interval(float(c), float(c - r), float(c + r)) for c, r in zip(centre, reach, strict=True))
 
 
-def _t(off: FloatArray, error: FloatArray, exact: npt.NDArray[np.bool_], scale: FloatArray) -> FloatArray:
-    """|off| over its standard error; without an error any distance is infinitely many of them.
+def swap_p_value(blocks: FloatArray, rng: np.random.Generator, *, resamples: int = RESAMPLES) -> float:
+    """How often two runs of one policy would differ as these do, in either measure of `paired_difference`.
+
+    If neither run is better, its two results could change places in any block. The share of swaps with a
+    largest |t| at least as large as the observed one is exact for any number of blocks and any tails (Fisher
+    1935; Davison and Hinkley 1997, 4.3); studentised as for few clusters (Cameron, Gelbach and Miller 2008).
+    """
+    centre, error = paired_difference(blocks[None])
+    scale = _scale(centre[0])
+    observed = float(_largest_t(centre, error, scale)[0])
+
+    def largest(size: int) -> FloatArray:
+        swap = rng.random((size, len(blocks), 1)) < 0.5
+        drawn, errors = paired_difference(np.where(swap, blocks[:, [2, 3, 0, 1]], blocks))
+        return _largest_t(drawn, errors, scale)
+
+    as_large = _batches(largest, blocks, resamples) >= observed * (1 - EXACT)
+    return float((1 + as_large.sum()) / (resamples + 1))
+
+
+def _batches(largest: Callable[[int], FloatArray], blocks: FloatArray, resamples: int) -> FloatArray:
+    """`resamples` values of `largest`, a bounded number of them at a time."""
+    step = max(1, BATCH // blocks.size)
+    return np.concatenate([largest(min(step, resamples - first)) for first in range(0, resamples, step)])
+
+
+def _scale(centre: FloatArray) -> FloatArray:
+    scale: FloatArray = np.maximum(np.abs(centre), np.finfo(np.float64).tiny)
+    return scale
+
+
+def _largest_t(off: FloatArray, error: FloatArray, scale: FloatArray) -> FloatArray:
+    """Largest |off| over its standard error; without an error any distance is infinitely many of them.
 
     A resample that leaves a measure undefined (it drew no contract at all) counts as infinitely far.
     """
     distance = np.abs(off)
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(exact, np.where(distance <= EXACT * scale, 0.0, np.inf), distance / error)
-    return np.where(np.isnan(t), np.inf, t)
+        without = np.where(distance <= EXACT * scale, 0.0, np.inf)
+        t = np.where(error <= EXACT * scale, without, distance / error)
+    largest: FloatArray = np.where(np.isnan(t), np.inf, t).max(-1)
+    return largest

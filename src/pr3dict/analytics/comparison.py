@@ -2,19 +2,19 @@
 
 A run is the JSON object that `pr3dict backtest --json` prints. Two runs over the same tapes are compared
 block by block, a block being one event on one trading day: what the market did to both cancels, and what is
-left is the difference between the runs. `bootstrap.intervals` says how far chance alone would carry it.
+left is the difference between the runs. `bootstrap.swap_p_value` says how often chance carries it as far.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 import msgspec
 import numpy as np
 
-from pr3dict.analytics.bootstrap import Interval, Intervals, intervals, paired_difference
+from pr3dict.analytics.bootstrap import RESAMPLES, Interval, intervals, paired_difference, swap_p_value
 from pr3dict.domain.errors import DataError
 from pr3dict.domain.units import format_dollars, parse_money, parse_quantity
 
@@ -178,16 +178,18 @@ def paired_blocks(first: Run, other: Run) -> tuple[list[list[int]], tuple[int, i
     return traded, (len(seen[0] - seen[1]), len(seen[1] - seen[0]))
 
 
-def compare(names: Sequence[str], runs: Sequence[Run], rng: np.random.Generator) -> tuple[Comparison, ...]:
+def compare(
+    names: Sequence[str], runs: Sequence[Run], rng: np.random.Generator, *, resamples: int = RESAMPLES
+) -> tuple[Comparison, ...]:
     """Every other run against the first; `names` are how the sentences call them."""
     return tuple(
-        _against(names[0], runs[0], name, run, rng, CALLED / (len(runs) - 1))
+        _against(names[0], runs[0], name, run, rng, CALLED / (len(runs) - 1), resamples)
         for name, run in zip(names[1:], runs[1:], strict=True)
     )
 
 
 def _against(
-    first_name: str, first: Run, name: str, run: Run, rng: np.random.Generator, called: float
+    first_name: str, first: Run, name: str, run: Run, rng: np.random.Generator, called: float, resamples: int
 ) -> Comparison:
     refused = _different_tapes(first_name, first, name, run)
     if refused:
@@ -212,10 +214,11 @@ def _against(
     if differing < MIN_DIFFERING:
         words = f"noise: {name} differs from {first_name} in {differing} of {n} blocks only."
         return Comparison(name, first_name, NOISE, words, notes, n)
-    found = intervals(np.array(rows, np.float64) / MICRO, paired_difference, rng, level=LEVEL)
-    verdict, sentence = _judge(first_name, name, found, called)
-    net, each = found.measures
-    return Comparison(name, first_name, verdict, sentence, notes, n, found.p_value, net, each)
+    blocks = np.array(rows, np.float64) / MICRO
+    net, each = intervals(blocks, paired_difference, rng, level=LEVEL, resamples=resamples)
+    p_value = swap_p_value(blocks, rng, resamples=resamples)
+    verdict, sentence = _judge(first_name, name, net, each, p_value, called)
+    return Comparison(name, first_name, verdict, sentence, notes, n, p_value, net, each)
 
 
 def _different_tapes(first_name: str, first: Run, name: str, run: Run) -> str | None:
@@ -242,40 +245,35 @@ def cents(value: float) -> str:
     return f"{100 * value + 0.0:.2f}c" if np.isfinite(value) else "unbounded"
 
 
-def _judge(first: str, name: str, found: Intervals, called: float) -> tuple[str, str]:
-    net, each = found.measures
-    net_range = f"95% interval {dollars(net.low)} to {dollars(net.high)}"
-    each_range = f"95% interval {cents(each.low)} to {cents(each.high)}"
-    if found.p_value > called:
-        clears = any(i.low > 0 or i.high < 0 for i in (net, each))
-        but = (
-            f"; a difference is called at p <= {called:.3g} only, here p = {found.p_value:.3f}"
-            if clears
-            else ""
-        )
+def _judge(
+    first: str, name: str, net: Interval, each: Interval, p_value: float, called: float
+) -> tuple[str, str]:
+    """Verdict and sentence; what is called leads with the measure whose interval is clear of zero."""
+    total, unit = _clear(net), _clear(each)
+    chance = f"p = {p_value:.3f}" if p_value >= 0.001 else "p < 0.001"
+    if p_value > called:
+        but = f"; a difference is called at p <= {called:.3g} only, here {chance}" if total or unit else ""
         return NOISE, (
-            f"noise: {name} less {first} is {dollars(net.estimate)} ({net_range}), "
-            f"{cents(each.estimate)} a contract ({each_range}){but}."
+            f"noise: {name} less {first} is {_with_range(net, dollars)}, "
+            f"{_with_range(each, cents)} a contract{but}."
         )
-    total, unit = net.low > 0 or net.high < 0, each.low > 0 or each.high < 0
-    if total:
-        more = "more" if net.estimate > 0 else "less"
-        words = (
-            f"{name} earns {more} than {first} by {dollars(abs(net.estimate))} ({_mirrored(net, dollars)})"
-        )
-        words += f"; a contract {cents(each.estimate)} ({each_range}{'' if unit else ', noise'})"
+    if total or not unit:
+        lead, show, of, rest = net, dollars, "", f"a contract {_with_range(each, cents, noise=not unit)}"
     else:
-        more = "more" if each.estimate > 0 else "less"
-        words = f"{name} earns {more} a contract than {first} by {cents(abs(each.estimate))} "
-        words += f"({_mirrored(each, cents)}); in total {dollars(net.estimate)} ({net_range}, noise)"
-    return DIFFERENCE, words + "."
+        lead, show, of, rest = each, cents, " a contract", f"in total {_with_range(net, dollars, noise=True)}"
+    more = "more" if lead.estimate > 0 else "less"
+    size = lead if lead.estimate > 0 else Interval(-lead.estimate, -lead.high, -lead.low)
+    return DIFFERENCE, f"{name} earns {more}{of} than {first} by {_with_range(size, show)}, {chance}; {rest}."
 
 
-def _mirrored(interval: Interval, show: object) -> str:
-    """The interval of |difference|, which does not contain zero."""
-    assert callable(show)
-    low, high = sorted((abs(interval.low), abs(interval.high)))
-    return f"95% interval {show(low)} to {show(high)}"
+def _clear(interval: Interval) -> bool:
+    return interval.low > 0 or interval.high < 0
+
+
+def _with_range(interval: Interval, show: Callable[[float], str], *, noise: bool = False) -> str:
+    """`$3.00 (95% interval $1.00 to $5.00)`."""
+    word = ", noise" if noise else ""
+    return f"{show(interval.estimate)} (95% interval {show(interval.low)} to {show(interval.high)}{word})"
 
 
 def differing(runs: Sequence[Run]) -> Mapping[str, list[str]]:

@@ -59,7 +59,7 @@ def _point(
     size = int(mine["qty"].sum())
     if rng is None or len(blocks) < MIN_BLOCKS:
         return MarkoutPoint(name, size, len(blocks), estimate)
-    found = intervals(blocks, ratio_of_sums, rng, resamples=resamples).measures[0]
+    found = intervals(blocks, ratio_of_sums, rng, resamples=resamples)[0]
     if not np.isfinite(found.low):
         return MarkoutPoint(name, size, len(blocks), estimate)
     return MarkoutPoint(name, size, len(blocks), estimate, found.low, found.high)

@@ -189,7 +189,7 @@ def net_interval(c: Context) -> Interval | None:
     rows = [row for row in sums.values() if row[1]]
     if len(rows) < MIN_BLOCKS:
         return None
-    found = intervals(np.array(rows, np.float64) / MICRO, ratio_of_sums, c.rng).measures[0]
+    found = intervals(np.array(rows, np.float64) / MICRO, ratio_of_sums, c.rng)[0]
     return found if np.isfinite(found.low) else None
 
 
