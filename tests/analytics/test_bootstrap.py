@@ -56,7 +56,7 @@ def test_the_p_value_counts_swaps_that_are_as_large():
     p_value = swap_p_value(blocks, np.random.default_rng(8), resamples=resamples)
     observed = max(abs(c) / error for c, error in slow_measures(blocks.tolist()))
     as_large = 0
-    for swaps in (np.random.default_rng(8).random((resamples, 9, 1)) < 0.5)[..., 0].tolist():
+    for swaps in np.random.default_rng(8).integers(0, 2, (resamples, 9)).tolist():
         rows = [
             [*row[2:], *row[:2]] if swap else row for row, swap in zip(blocks.tolist(), swaps, strict=True)
         ]

@@ -102,7 +102,7 @@ def swap_p_value(blocks: FloatArray, rng: np.random.Generator, *, resamples: int
     observed = float(_largest_t(centre, error, scale)[0])
 
     def largest(size: int) -> FloatArray:
-        swap = rng.random((size, len(blocks), 1)) < 0.5
+        swap = rng.integers(0, 2, (size, len(blocks), 1)) == 1
         drawn, errors = paired_difference(np.where(swap, blocks[:, [2, 3, 0, 1]], blocks))
         return _largest_t(drawn, errors, scale)
 
