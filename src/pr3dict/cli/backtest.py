@@ -67,10 +67,14 @@ def spec_of(
     )
 
 
-def run_watched(tapes: list[str], spec: BacktestSpec, jobs: int | None) -> BacktestResult:
-    """Load and replay tapes with progress on stderr, a line for each queue model; no `jobs`: all cores."""
+def run_watched(tapes: list[str], spec: BacktestSpec, jobs: int | None, *, draw: bool) -> BacktestResult:
+    """Load and replay tapes with progress on stderr, a line for each queue model; no `jobs`: all cores.
+
+    `draw` keeps the samples that a report draws.
+    """
     from pr3dict.runtime.backtest import compile_kernels, run_backtest
     from pr3dict.runtime.jobs import cores
+    from pr3dict.runtime.observer import POINTS
     from pr3dict.runtime.tapeset import load
 
     workers = cores() if jobs is None else jobs
@@ -90,7 +94,7 @@ def run_watched(tapes: list[str], spec: BacktestSpec, jobs: int | None) -> Backt
         bar.update(task, completed=0, total=None, description="loading kernels (compiled the first time)")
         compile_kernels()
         bar.remove_task(task)
-        return run_backtest(loaded, spec, replaying, jobs=workers)
+        return run_backtest(loaded, spec, replaying, jobs=workers, points=POINTS if draw else 0)
 
 
 def backtest_command(
@@ -120,6 +124,12 @@ def backtest_command(
         int | None,
         typer.Option(min=1, help="Tapes read and queue models replayed at a time; all cores if not given."),
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="F.html", help="Write the result as one HTML file with charts.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="RUN.json", help="Write the JSON object to a file, too.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Replay recorded tapes against the strategy and report what it would have earned.
@@ -138,11 +148,16 @@ def backtest_command(
         cash=cash,
         direct_member=direct_member,
     )
+    from pr3dict.cli.report import check_target, write_results
     from pr3dict.cli.results import show
+    from pr3dict.store.importers.common import counted
 
-    result = run_watched(tapes, spec, jobs)
+    check_target("--report", report)
+    check_target("--out", out)
+    result = run_watched(tapes, spec, jobs, draw=report is not None)
     if as_json:
         print_json(result.to_json())
     else:
         show(result, "Backtest")
         messages.print("Definitions of every figure: docs/backtesting.md", style="dim")
+    write_results(result, f"Backtest of {counted(len(result.tapes.metas), 'market')}", report, out)

@@ -55,6 +55,12 @@ COMMANDS = (
         "Rank recorded markets by what quoting them would earn, with the reason for each rejection.",
     ),
     CommandEntry(
+        "compare",
+        "pr3dict.cli.compare",
+        "compare_command",
+        "Put backtests side by side and say which differences are noise.",
+    ),
+    CommandEntry(
         "import",
         "pr3dict.cli.import_",
         "import_command",

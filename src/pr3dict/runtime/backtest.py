@@ -27,6 +27,7 @@ from pr3dict.kernels.warm import tiny_world
 from pr3dict.kernels.world import World, new_world
 from pr3dict.runtime.assumptions import sentences
 from pr3dict.runtime.jobs import Stop, run_jobs
+from pr3dict.runtime.observer import Block, Observer
 from pr3dict.runtime.spec import OPTIMISTIC, PESSIMISTIC, QUEUES, BacktestSpec
 from pr3dict.runtime.tapeset import (
     TapeSet,
@@ -36,6 +37,7 @@ from pr3dict.runtime.tapeset import (
     market_rows,
     trading_day_offset_ns,
 )
+from pr3dict.strategies.config import changed_settings
 
 LOOKS = 256  # at the keyboard, the progress bar and the standing quotes, spread over a replay
 SHORTEST_CHUNK, LONGEST_CHUNK = 250, 5_000  # events between two looks
@@ -49,8 +51,10 @@ OnProgress = Callable[[str, float], None]  # (queue model, share done)
 class Replay:
     """One run of tapes under one queue model, advanced a chunk at a time; `world` may be read in between."""
 
-    def __init__(self, tapes: TapeSet, spec: BacktestSpec, queue: str) -> None:
+    def __init__(self, tapes: TapeSet, spec: BacktestSpec, queue: str, points: int = 0) -> None:
+        """`points`: samples a market that the observer takes at most; 0: it only looks at day ends."""
         self.tapes = tapes
+        self.points = points
         self.spec = spec
         self.queue = queue
         self.interval_ns = curve_interval_ns(tapes.span_ns)
@@ -60,6 +64,7 @@ class Replay:
     def _start(self, fill_capacity: int) -> None:
         self.world: World = _new_world(self, fill_capacity)
         self.witness = Witness(len(self.tapes.metas))
+        self.observer = Observer(self.tapes, self.world, self.points)
         self.elapsed_s = 0.0
 
     @property
@@ -73,9 +78,7 @@ class Replay:
         Raises:
             WorkError: a bounded buffer of the replay overflowed.
         """
-        began_s = time.perf_counter()
-        over = replay.run(self.world, self.tapes.events, self.chunk if steps is None else steps)
-        self.elapsed_s += time.perf_counter() - began_s
+        over = self._go(int(self.world.clock[0].local_event) + (self.chunk if steps is None else steps))
         self.witness.look(self.world.quotes)
         error = int(self.world.account[0].error)
         if error == ERROR_FILLS_FULL:  # a replay is a function of its input: once more, with a longer list
@@ -84,6 +87,19 @@ class Replay:
         if error:
             raise WorkError(f"the replay stopped: {ERRORS[error]}; please report this with the tape")
         return bool(over)
+
+    def _go(self, until: int) -> bool:
+        """Go on to event `until`, with a halt wherever the observer looks; True when the replay is over."""
+        clock, account = self.world.clock[0], self.world.account[0]
+        over = False
+        self.observer.look()
+        while not over and int(clock.local_event) < until and not int(account.error):
+            steps = min(until, self.observer.next_event) - int(clock.local_event)
+            began_s = time.perf_counter()
+            over = bool(replay.run(self.world, self.tapes.events, steps))
+            self.elapsed_s += time.perf_counter() - began_s
+            self.observer.look()
+        return over
 
     def report(self) -> AccountReport:
         """Figures of a replay that is over, audited against the fold of its fills."""
@@ -134,8 +150,17 @@ class Bracket:
     """The same backtest under one end of the queue models."""
 
     queue: str
-    net_micros: int
-    fills: int
+    report: AccountReport
+
+    @property
+    def net_micros(self) -> int:
+        """Net profit."""
+        return self.report.total.pnl.net_micros
+
+    @property
+    def fills(self) -> int:
+        """Fills of all markets."""
+        return self.report.total.count("fills")
 
     def to_json(self) -> dict[str, object]:
         """`net` as a decimal string, `fills`, and the model's name."""
@@ -144,7 +169,11 @@ class Bracket:
 
 @dataclass(frozen=True, slots=True)
 class BacktestResult:
-    """What a backtest found. `not_quoted` holds, for each market without an order, why."""
+    """What a backtest found. `not_quoted` holds, for each market without an order, why.
+
+    `fills` are FILL rows and `curve` CURVE rows under the chosen queue model, `samples` SAMPLE rows (none
+    unless asked for).
+    """
 
     tapes: TapeSet
     spec: BacktestSpec
@@ -155,6 +184,11 @@ class BacktestResult:
     optimistic: Bracket
     assumptions: tuple[str, ...]
     elapsed_s: float
+    blocks: tuple[Block, ...]
+    fills: d.Array
+    curve: d.Array
+    samples: d.Array
+    points: int
 
     @property
     def fees_schedule(self) -> str:
@@ -180,6 +214,7 @@ class BacktestResult:
             "version": __version__,
             "preset": spec.preset,
             "policy": spec.policy,
+            "settings": {key: value for key, value, _, _ in changed_settings(spec.config)},
             "queue": spec.queue,
             "queue_power": spec.queue_power,
             "latency_ms": spec.latency_ms,
@@ -200,6 +235,7 @@ class BacktestResult:
             "pessimistic": self.pessimistic.to_json(),
             "optimistic": self.optimistic.to_json(),
             "per_market": [self._market_json(m) for m in range(len(self.tapes.metas))],
+            "blocks": [block.to_json(self.tapes.metas[block.market]) for block in self.blocks],
             "elapsed_s": round(self.elapsed_s, 6),
             "events_per_s": self.events_per_s,
         }
@@ -212,6 +248,9 @@ class BacktestResult:
             "session": meta.session,
             "title": meta.title,
             "venue": meta.venue,
+            "event": meta.event_id,
+            "first_ns": self.tapes.first_ns[m],
+            "last_ns": self.tapes.last_ns[m],
             "outcome": meta.outcome,
             "settled": valuation.settled,
             "mark": format_dollars(valuation.mark_micros) if valuation.mark_micros >= 0 else None,
@@ -225,9 +264,9 @@ class BacktestResult:
 
 
 def _run(
-    tapes: TapeSet, spec: BacktestSpec, queue: str, on_progress: OnProgress | None, stop: Stop
+    tapes: TapeSet, spec: BacktestSpec, queue: str, on_progress: OnProgress | None, points: int, stop: Stop
 ) -> Replay:
-    run = Replay(tapes, spec, queue)
+    run = Replay(tapes, spec, queue, points if queue == spec.queue else 0)
     while not stop.is_set() and not run.advance():
         if on_progress is not None:
             on_progress(queue, run.share_done)
@@ -237,10 +276,15 @@ def _run(
 
 
 def _run_queues(
-    tapes: TapeSet, spec: BacktestSpec, queues: Sequence[str], on_progress: OnProgress | None, jobs: int
+    tapes: TapeSet,
+    spec: BacktestSpec,
+    queues: Sequence[str],
+    on_progress: OnProgress | None,
+    jobs: int,
+    points: int = 0,
 ) -> list[Replay]:
-    """Whole replays of the same tapes under several queue models."""
-    return run_jobs([partial(_run, tapes, spec, queue, on_progress) for queue in queues], jobs)
+    """Whole replays of the same tapes under several queue models; `points` are of the chosen one."""
+    return run_jobs([partial(_run, tapes, spec, queue, on_progress, points) for queue in queues], jobs)
 
 
 def _why_not_quoted(run: Replay, m: int) -> tuple[str, ...]:
@@ -261,10 +305,6 @@ def finish(
     missing = [queue for queue in (PESSIMISTIC, OPTIMISTIC) if queue not in reports]
     for end in _run_queues(run.tapes, run.spec, missing, on_progress, jobs):
         reports[end.queue] = end.report()
-    brackets = {
-        queue: Bracket(queue, reports[queue].total.pnl.net_micros, reports[queue].total.count("fills"))
-        for queue in (PESSIMISTIC, OPTIMISTIC)
-    }
     why = [_why_not_quoted(run, m) for m in range(len(run.tapes.metas))]
     unsettled = sum(not market.books.valuation.settled for market in report.markets)
     return BacktestResult(
@@ -273,24 +313,36 @@ def finish(
         report=report,
         not_quoted=tuple(why),
         places=places(run.world),
-        pessimistic=brackets[PESSIMISTIC],
-        optimistic=brackets[OPTIMISTIC],
+        pessimistic=Bracket(PESSIMISTIC, reports[PESSIMISTIC]),
+        optimistic=Bracket(OPTIMISTIC, reports[OPTIMISTIC]),
         assumptions=tuple(sentences(run.tapes, run.spec, unsettled)),
         elapsed_s=run.elapsed_s,
+        blocks=run.observer.blocks(report),
+        fills=run.world.fills[: int(run.world.clock[0].fill_count)].copy(),
+        curve=run.world.curve[: int(run.world.clock[0].curve_count)].copy(),
+        samples=run.observer.samples,
+        points=run.points,
     )
 
 
 def run_backtest(
-    tapes: TapeSet, spec: BacktestSpec, on_progress: OnProgress | None = None, *, jobs: int = 1
+    tapes: TapeSet,
+    spec: BacktestSpec,
+    on_progress: OnProgress | None = None,
+    *,
+    jobs: int = 1,
+    points: int = 0,
 ) -> BacktestResult:
     """Replay `tapes` under `spec`; `on_progress` hears the queue model and the share done, from its thread.
 
     Up to `jobs` of the queue models run at a time; the result is the same for any number.
+
+    `points` is how many samples of a market are kept at most, for a report to draw.
 
     Raises:
         WorkError: a buffer of the replay overflowed, or the exchange's books and its fills differ.
     """
     compile_kernels()
     queues = list(dict.fromkeys((spec.queue, PESSIMISTIC, OPTIMISTIC)))
-    run, *ends = _run_queues(tapes, spec, queues, on_progress, jobs)
+    run, *ends = _run_queues(tapes, spec, queues, on_progress, jobs, points)
     return finish(run, ends=ends)

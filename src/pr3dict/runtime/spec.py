@@ -25,11 +25,12 @@ POWERED = ("power", "power2", "power3")  # models that `queue_power` shapes
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BacktestSpec:
-    """Everything but the tapes. `params` is one PARAMS row; `rules` one RULES row with the risk limits set.
+    """Everything but the tapes. `params` is one PARAMS row of `config`, `rules` RULES with its limits.
 
     The replay fills in the rest of `rules` from the fields below.
     """
 
+    config: MarketMakingConfig
     params: d.Array
     rules: d.Array
     preset: str
@@ -55,6 +56,7 @@ def make_spec(
     rules = config.to_rules()
     rules["merge_threshold"] = MERGE_THRESHOLD
     return BacktestSpec(
+        config=config,
         params=config.to_params(),
         rules=rules,
         preset=preset,

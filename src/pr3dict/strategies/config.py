@@ -362,6 +362,26 @@ def setting_facts(key: str) -> dict[str, Any]:
     return _extra(MarketMakingConfig.model_fields[key])
 
 
+def changed_settings(config: MarketMakingConfig) -> list[tuple[str, str, str, str]]:
+    """Settings that are not the default, in their order: (key, value, default, unit), all of them text."""
+    return [
+        (key, plain_value(getattr(config, key)), plain_value(field.default), str(_extra(field)["unit"]))
+        for key, field in MarketMakingConfig.model_fields.items()
+        if getattr(config, key) != field.default
+    ]
+
+
+def plain_value(value: object) -> str:
+    """A setting's value as a person writes it, to the eighth place: `0.04`, `true`, `order_flow`."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, Decimal):
+        return str(value)
+    exponent = value.as_tuple().exponent
+    long = isinstance(exponent, int) and exponent < -8
+    return f"{value:.8f}".rstrip("0").rstrip(".") if long else f"{value:f}"
+
+
 def unknown_key(key: str) -> str:
     """The sentence for a key that no setting has, with the nearest name."""
     near = difflib.get_close_matches(key, MarketMakingConfig.model_fields, n=1, cutoff=0.5)
