@@ -49,6 +49,23 @@ def test_replay_beside_hftbacktest(repo_root: Path) -> None:
         assert 0 <= model["position_diff_share_of_volume"] <= 1
 
 
+def test_many_markets(repo_root: Path) -> None:
+    result = last_line(repo_root, "many_markets.py", "--markets", "20", "--check", "240")
+    assert (result["markets"], result["exclusive_events"], result["violations"]) == (20, 1, 0)
+    assert 200 < result["events_checked"] < 300
+    assert result["fills"] > 0 and result["peak_rss_bytes"] > 0
+    parts = [result[name] for name in ("generate_s", "merge_s", "replay_s")]
+    assert min(parts) >= 0 and sum(parts) == pytest.approx(result["total_s"], abs=0.1)
+
+
+def test_comparison_intervals(repo_root: Path) -> None:
+    result = last_line(repo_root, "comparison_intervals.py", "--blocks", "12", "--samples", "10")
+    assert set(result) == {"samples", "planted_dollars_a_contract", "by_blocks"}
+    methods = {f"{name}_noise_percent" for name in ("compare", "printed", "percentile", "bca", "studentised")}
+    assert set(result["by_blocks"]["12"]) == methods | {"planted_found_percent"}
+    assert all(0 <= share <= 100 for share in result["by_blocks"]["12"].values())
+
+
 def test_tick_to_quote(repo_root: Path, data_dir: Path) -> None:
     result = last_line(repo_root, "tick_to_quote.py", "--data", str(data_dir), "--messages", "3000")
     assert set(result) == {"p50_us", "p99_us", "messages", "kalshi", "polymarket"}

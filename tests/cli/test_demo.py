@@ -29,6 +29,16 @@ def test_json_says_synthetic_and_repeats(capsys):
     assert json.loads(capsys.readouterr().out)["pnl"] != answers[0]["pnl"]
 
 
+def test_a_report_is_drawn_and_changes_nothing(capsys, tmp_path):
+    answers = []
+    for more in ([], ["--report", str(tmp_path / "demo.html")]):
+        assert run(["demo", "--markets", "4", "--seed", "5", "--json", *more]) == 0
+        answers.append(json.loads(capsys.readouterr().out))
+        del answers[-1]["elapsed_s"], answers[-1]["events_per_s"]
+    assert answers[0] == answers[1]
+    assert "Nothing here is evidence about real markets" in (tmp_path / "demo.html").read_text()
+
+
 def test_more_markets_than_regimes_get_other_seeds():
     tapes = demo.synthetic_tapes(13, 2, 0)
     assert len(set(tapes.names)) == 13

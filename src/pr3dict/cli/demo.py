@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -90,31 +91,39 @@ def demo_command(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object; implies --headless.")
     ] = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="F.html", help="Write the result as one HTML file with charts.")
+    ] = None,
 ) -> None:
     """Trade ten generated (synthetic) markets in the simulated exchange and show the results."""
     from pr3dict.cli.backtest import spec_of
+    from pr3dict.cli.report import check_target, write_results
     from pr3dict.cli.results import show
     from pr3dict.domain.errors import UsageError
-    from pr3dict.runtime.backtest import Replay, admit, compile_kernels, finish
+    from pr3dict.runtime.backtest import Replay, compile_kernels, finish
+    from pr3dict.runtime.jobs import cores
+    from pr3dict.runtime.observer import POINTS
+    from pr3dict.store.importers.common import counted
 
     if not 0 < seconds <= 3600:
         raise UsageError(f"--seconds: {seconds} is not above 0 and at most 3600")
     if not 1 <= markets <= MAX_MARKETS:
         raise UsageError(f"--markets: {markets} is outside 1 to {MAX_MARKETS}")
+    check_target("--report", report)
     spec = spec_of(preset=preset)
     with messages.status("Loading the brain (compiled once, up to two minutes)..."):
         compile_kernels()
         tapes = synthetic_tapes(markets, seed, spec.latency_ms * 1_000_000)
-    admitted, refused = admit(tapes, spec.max_markets)
-    run = Replay(admitted, spec, spec.queue)
+    run = Replay(tapes, spec, spec.queue, POINTS if report else 0)
     if headless or as_json:
         while not run.advance():
             pass
     else:
         watch(run, seconds)
-    result = finish(run, refused)
+    result = finish(run, jobs=cores())
     if as_json:
         print_json(result.to_json())
-        return
-    console.print()
-    show(result, "Demo on synthetic markets")
+    else:
+        console.print()
+        show(result, "Demo on synthetic markets")
+    write_results(result, f"Demo on {counted(len(tapes.metas), 'generated market')}", report, None)

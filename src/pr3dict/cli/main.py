@@ -49,6 +49,18 @@ COMMANDS = (
         "Replay recorded tapes against the strategy and report what it would have earned.",
     ),
     CommandEntry(
+        "scan",
+        "pr3dict.cli.scan",
+        "scan_command",
+        "Rank recorded markets by what quoting them would earn, with the reason for each rejection.",
+    ),
+    CommandEntry(
+        "compare",
+        "pr3dict.cli.compare",
+        "compare_command",
+        "Put backtests side by side and say which differences are noise.",
+    ),
+    CommandEntry(
         "import",
         "pr3dict.cli.import_",
         "import_command",

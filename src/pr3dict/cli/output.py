@@ -36,8 +36,8 @@ def _plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} is not part of a JSON answer")
 
 
-def print_json(answer: Mapping[str, object]) -> None:
-    """Write exactly one JSON object and a newline on stdout, keys in their order of insertion.
+def json_text(answer: Mapping[str, object]) -> str:
+    """One JSON object and a newline, keys in their order of insertion.
 
     `Decimal` becomes a plain decimal string, `Path` a string; NaN and infinities are refused.
 
@@ -45,8 +45,12 @@ def print_json(answer: Mapping[str, object]) -> None:
         TypeError: a value has no agreed JSON form.
         ValueError: a float is not finite.
     """
-    text = json.dumps(answer, default=_plain, allow_nan=False, indent=2, ensure_ascii=False)
-    sys.stdout.write(text + "\n")
+    return json.dumps(answer, default=_plain, allow_nan=False, indent=2, ensure_ascii=False) + "\n"
+
+
+def print_json(answer: Mapping[str, object]) -> None:
+    """Write exactly one JSON object on stdout; raises what `json_text` does."""
+    sys.stdout.write(json_text(answer))
     sys.stdout.flush()
 
 

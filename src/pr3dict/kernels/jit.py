@@ -87,9 +87,12 @@ def _choose_folder(function: Callable[..., Any]) -> None:
 
 
 def njit(function: F) -> F:
-    """Compile `function` on first call and keep the machine code on disk."""
+    """Compile `function` on first call and keep the machine code on disk.
+
+    While it runs, other Python threads may run too: two calls must not write to the same arrays.
+    """
     _choose_folder(function)
-    compiled: F = numba.njit(cache=True)(function)
+    compiled: F = numba.njit(cache=True, nogil=True)(function)
     return compiled
 
 

@@ -20,6 +20,7 @@ from pr3dict.kernels import (
     flow_stats,
     queue,
     recordings,
+    selection,
     snapshots,
     tapecheck,
     worstcase,
@@ -27,6 +28,7 @@ from pr3dict.kernels import (
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.flow import CONTRACT, DRAWN, FLOW, generate
 from pr3dict.kernels.replay import run
+from pr3dict.kernels.rotation import score_row, watch
 from pr3dict.kernels.world import World, make_grids, new_market, new_world
 
 _SECOND_NS = 1_000_000_000
@@ -248,6 +250,22 @@ def _look(world: World) -> None:
     queue.fill_probability(1.0, 1.0, 1.0, 1.0)
 
 
+def _judge(events: d.Array) -> None:
+    """What a scan does with a recording."""
+    world = tiny_world()
+    watch(world, events, int(events["local_ns"][-1]))
+    row, params = world.selections[0], world.params[0]
+    left_ns = selection.mean_left_ns(row)
+    score_row(world, 0, left_ns)
+    selection.filter_bits(row, params, left_ns)
+    selection.mean_spread_micros(row)
+    selection.mean_liquidity_micros(row)
+    selection.volatility_micros(row)
+    selection.impact_error_micros(row, 0)
+    times, prices = np.zeros(1, np.int64), np.zeros(1, np.int32)
+    selection.watch_quotes(times, prices, prices, 0, world.markets[0], row)
+
+
 def warm() -> list[Compiled]:
     """Take the tiny market through every kernel and say what that compiled.
 
@@ -260,4 +278,5 @@ def warm() -> list[Compiled]:
     finished = run(world, snapshots.flatten_snapshots(recording), 1 << 20)
     assert finished and int(world.account[0].error) == 0, "the tiny market did not reach its end"
     _look(world)
+    _judge(snapshots.flatten_snapshots(recording))
     return kernels()

@@ -1,19 +1,21 @@
 """A backtest: recorded tapes through the compiled brain and the simulated exchange, and what came of it.
 
 One account trades all tapes on one clock. The replay runs under the chosen queue model and, for the bracket
-that every result carries, under the most pessimistic and the most optimistic one. Nothing here reads a clock
-but to time the replay itself, so a result is the same each time.
+that every result carries, under the most pessimistic and the most optimistic one, at the same time where
+there are cores. Nothing here reads a clock but to time the replay itself, so a result is the same each time.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from pr3dict import __version__
+from pr3dict.analytics.places import NO_PLACES, Places, places, unselected
 from pr3dict.analytics.refusals import Witness
 from pr3dict.analytics.report import AccountReport, account_report, contracts
 from pr3dict.domain.errors import WorkError
@@ -24,6 +26,8 @@ from pr3dict.kernels.messages import ERROR_FILLS_FULL, ERRORS
 from pr3dict.kernels.warm import tiny_world
 from pr3dict.kernels.world import World, new_world
 from pr3dict.runtime.assumptions import sentences
+from pr3dict.runtime.jobs import Stop, run_jobs
+from pr3dict.runtime.observer import Block, Observer
 from pr3dict.runtime.spec import OPTIMISTIC, PESSIMISTIC, QUEUES, BacktestSpec
 from pr3dict.runtime.tapeset import (
     TapeSet,
@@ -33,6 +37,7 @@ from pr3dict.runtime.tapeset import (
     market_rows,
     trading_day_offset_ns,
 )
+from pr3dict.strategies.config import changed_settings
 
 LOOKS = 256  # at the keyboard, the progress bar and the standing quotes, spread over a replay
 SHORTEST_CHUNK, LONGEST_CHUNK = 250, 5_000  # events between two looks
@@ -46,8 +51,10 @@ OnProgress = Callable[[str, float], None]  # (queue model, share done)
 class Replay:
     """One run of tapes under one queue model, advanced a chunk at a time; `world` may be read in between."""
 
-    def __init__(self, tapes: TapeSet, spec: BacktestSpec, queue: str) -> None:
+    def __init__(self, tapes: TapeSet, spec: BacktestSpec, queue: str, points: int = 0) -> None:
+        """`points`: samples a market that the observer takes at most; 0: it only looks at day ends."""
         self.tapes = tapes
+        self.points = points
         self.spec = spec
         self.queue = queue
         self.interval_ns = curve_interval_ns(tapes.span_ns)
@@ -57,6 +64,7 @@ class Replay:
     def _start(self, fill_capacity: int) -> None:
         self.world: World = _new_world(self, fill_capacity)
         self.witness = Witness(len(self.tapes.metas))
+        self.observer = Observer(self.tapes, self.world, self.points)
         self.elapsed_s = 0.0
 
     @property
@@ -70,9 +78,7 @@ class Replay:
         Raises:
             WorkError: a bounded buffer of the replay overflowed.
         """
-        began_s = time.perf_counter()
-        over = replay.run(self.world, self.tapes.events, self.chunk if steps is None else steps)
-        self.elapsed_s += time.perf_counter() - began_s
+        over = self._go(int(self.world.clock[0].local_event) + (self.chunk if steps is None else steps))
         self.witness.look(self.world.quotes)
         error = int(self.world.account[0].error)
         if error == ERROR_FILLS_FULL:  # a replay is a function of its input: once more, with a longer list
@@ -81,6 +87,19 @@ class Replay:
         if error:
             raise WorkError(f"the replay stopped: {ERRORS[error]}; please report this with the tape")
         return bool(over)
+
+    def _go(self, until: int) -> bool:
+        """Go on to event `until`, with a halt wherever the observer looks; True when the replay is over."""
+        clock, account = self.world.clock[0], self.world.account[0]
+        over = False
+        self.observer.look()
+        while not over and int(clock.local_event) < until and not int(account.error):
+            steps = min(until, self.observer.next_event) - int(clock.local_event)
+            began_s = time.perf_counter()
+            over = bool(replay.run(self.world, self.tapes.events, steps))
+            self.elapsed_s += time.perf_counter() - began_s
+            self.observer.look()
+        return over
 
     def report(self) -> AccountReport:
         """Figures of a replay that is over, audited against the fold of its fills."""
@@ -131,8 +150,17 @@ class Bracket:
     """The same backtest under one end of the queue models."""
 
     queue: str
-    net_micros: int
-    fills: int
+    report: AccountReport
+
+    @property
+    def net_micros(self) -> int:
+        """Net profit."""
+        return self.report.total.pnl.net_micros
+
+    @property
+    def fills(self) -> int:
+        """Fills of all markets."""
+        return self.report.total.count("fills")
 
     def to_json(self) -> dict[str, object]:
         """`net` as a decimal string, `fills`, and the model's name."""
@@ -141,16 +169,26 @@ class Bracket:
 
 @dataclass(frozen=True, slots=True)
 class BacktestResult:
-    """What a backtest found. `not_quoted` holds, for each market without an order, why."""
+    """What a backtest found. `not_quoted` holds, for each market without an order, why.
+
+    `fills` are FILL rows and `curve` CURVE rows under the chosen queue model, `samples` SAMPLE rows (none
+    unless asked for).
+    """
 
     tapes: TapeSet
     spec: BacktestSpec
     report: AccountReport
     not_quoted: tuple[tuple[str, ...], ...]
+    places: tuple[Places, ...]  # empty where every market had one all the time
     pessimistic: Bracket
     optimistic: Bracket
     assumptions: tuple[str, ...]
     elapsed_s: float
+    blocks: tuple[Block, ...]
+    fills: d.Array
+    curve: d.Array
+    samples: d.Array
+    points: int
 
     @property
     def fees_schedule(self) -> str:
@@ -176,6 +214,7 @@ class BacktestResult:
             "version": __version__,
             "preset": spec.preset,
             "policy": spec.policy,
+            "settings": {key: value for key, value, _, _ in changed_settings(spec.config)},
             "queue": spec.queue,
             "queue_power": spec.queue_power,
             "latency_ms": spec.latency_ms,
@@ -196,6 +235,7 @@ class BacktestResult:
             "pessimistic": self.pessimistic.to_json(),
             "optimistic": self.optimistic.to_json(),
             "per_market": [self._market_json(m) for m in range(len(self.tapes.metas))],
+            "blocks": [block.to_json(self.tapes.metas[block.market]) for block in self.blocks],
             "elapsed_s": round(self.elapsed_s, 6),
             "events_per_s": self.events_per_s,
         }
@@ -208,6 +248,9 @@ class BacktestResult:
             "session": meta.session,
             "title": meta.title,
             "venue": meta.venue,
+            "event": meta.event_id,
+            "first_ns": self.tapes.first_ns[m],
+            "last_ns": self.tapes.last_ns[m],
             "outcome": meta.outcome,
             "settled": valuation.settled,
             "mark": format_dollars(valuation.mark_micros) if valuation.mark_micros >= 0 else None,
@@ -216,36 +259,15 @@ class BacktestResult:
             **market.figures.to_json(),
             "reasons": market.reasons,
             "not_quoted_because": list(self.not_quoted[m]),
+            **(self.places[m].to_json() if self.places else NO_PLACES),
         }
 
 
-def admit(tapes: TapeSet, max_markets: int) -> tuple[TapeSet, dict[int, str]]:
-    """Leave out markets that begin while `max_markets` others are open: a strategy quotes no more at a time.
-
-    First come, first served, by first and last event, so that no choice looks ahead. Returns the tapes with
-    the events of the others removed and, for each market left out, why.
-    """
-    order = sorted(range(len(tapes.metas)), key=lambda m: (tapes.first_ns[m], m))
-    open_until: list[int] = []
-    refused: dict[int, str] = {}
-    for m in order:
-        open_until = [end for end in open_until if end >= tapes.first_ns[m]]
-        if len(open_until) < max_markets:
-            open_until.append(tapes.last_ns[m])
-        else:
-            refused[m] = (
-                f"max_markets: {len(open_until)} other markets were open when this one began, "
-                f"max_markets is {max_markets}"
-            )
-    if not refused:
-        return tapes, refused
-    kept = tapes.events[~np.isin(tapes.events["market"], list(refused))]
-    return replace(tapes, events=kept), refused
-
-
-def _run(tapes: TapeSet, spec: BacktestSpec, queue: str, on_progress: OnProgress | None) -> Replay:
-    run = Replay(tapes, spec, queue)
-    while not run.advance():
+def _run(
+    tapes: TapeSet, spec: BacktestSpec, queue: str, on_progress: OnProgress | None, points: int, stop: Stop
+) -> Replay:
+    run = Replay(tapes, spec, queue, points if queue == spec.queue else 0)
+    while not stop.is_set() and not run.advance():
         if on_progress is not None:
             on_progress(queue, run.share_done)
     if on_progress is not None:
@@ -253,36 +275,74 @@ def _run(tapes: TapeSet, spec: BacktestSpec, queue: str, on_progress: OnProgress
     return run
 
 
-def finish(run: Replay, refused: dict[int, str], on_progress: OnProgress | None = None) -> BacktestResult:
-    """The result of a replay that is over, with the runs that its bracket needs."""
+def _run_queues(
+    tapes: TapeSet,
+    spec: BacktestSpec,
+    queues: Sequence[str],
+    on_progress: OnProgress | None,
+    jobs: int,
+    points: int = 0,
+) -> list[Replay]:
+    """Whole replays of the same tapes under several queue models; `points` are of the chosen one."""
+    return run_jobs([partial(_run, tapes, spec, queue, on_progress, points) for queue in queues], jobs)
+
+
+def _why_not_quoted(run: Replay, m: int) -> tuple[str, ...]:
+    """Why market `m` saw no order of ours; empty when it did."""
+    return unselected(run.world, m) or tuple(run.witness.sentences(m, run.world))
+
+
+def finish(
+    run: Replay,
+    on_progress: OnProgress | None = None,
+    *,
+    jobs: int = 1,
+    ends: Sequence[Replay] = (),
+) -> BacktestResult:
+    """The result of a replay that is over; runs what its bracket needs and is not among `ends`."""
     report = run.report()
-    brackets = {}
-    for queue in (PESSIMISTIC, OPTIMISTIC):
-        other = report if queue == run.queue else _run(run.tapes, run.spec, queue, on_progress).report()
-        brackets[queue] = Bracket(queue, other.total.pnl.net_micros, other.total.count("fills"))
-    why = [
-        (refused[m],) if m in refused else tuple(run.witness.sentences(m, run.world))
-        for m in range(len(run.tapes.metas))
-    ]
+    reports = {run.queue: report, **{end.queue: end.report() for end in ends}}
+    missing = [queue for queue in (PESSIMISTIC, OPTIMISTIC) if queue not in reports]
+    for end in _run_queues(run.tapes, run.spec, missing, on_progress, jobs):
+        reports[end.queue] = end.report()
+    why = [_why_not_quoted(run, m) for m in range(len(run.tapes.metas))]
     unsettled = sum(not market.books.valuation.settled for market in report.markets)
     return BacktestResult(
         tapes=run.tapes,
         spec=run.spec,
         report=report,
         not_quoted=tuple(why),
-        pessimistic=brackets[PESSIMISTIC],
-        optimistic=brackets[OPTIMISTIC],
+        places=places(run.world),
+        pessimistic=Bracket(PESSIMISTIC, reports[PESSIMISTIC]),
+        optimistic=Bracket(OPTIMISTIC, reports[OPTIMISTIC]),
         assumptions=tuple(sentences(run.tapes, run.spec, unsettled)),
         elapsed_s=run.elapsed_s,
+        blocks=run.observer.blocks(report),
+        fills=run.world.fills[: int(run.world.clock[0].fill_count)].copy(),
+        curve=run.world.curve[: int(run.world.clock[0].curve_count)].copy(),
+        samples=run.observer.samples,
+        points=run.points,
     )
 
 
-def run_backtest(tapes: TapeSet, spec: BacktestSpec, on_progress: OnProgress | None = None) -> BacktestResult:
-    """Replay `tapes` under `spec`; `on_progress` hears the queue model and the share done.
+def run_backtest(
+    tapes: TapeSet,
+    spec: BacktestSpec,
+    on_progress: OnProgress | None = None,
+    *,
+    jobs: int = 1,
+    points: int = 0,
+) -> BacktestResult:
+    """Replay `tapes` under `spec`; `on_progress` hears the queue model and the share done, from its thread.
+
+    Up to `jobs` of the queue models run at a time; the result is the same for any number.
+
+    `points` is how many samples of a market are kept at most, for a report to draw.
 
     Raises:
         WorkError: a buffer of the replay overflowed, or the exchange's books and its fills differ.
     """
     compile_kernels()
-    admitted, refused = admit(tapes, spec.max_markets)
-    return finish(_run(admitted, spec, spec.queue, on_progress), refused, on_progress)
+    queues = list(dict.fromkeys((spec.queue, PESSIMISTIC, OPTIMISTIC)))
+    run, *ends = _run_queues(tapes, spec, queues, on_progress, jobs, points)
+    return finish(run, ends=ends)

@@ -24,7 +24,7 @@ from pr3dict.domain.market import kalshi_grid
 from pr3dict.domain.units import NS_PER_HOUR, NS_PER_SECOND, PRICE_SCALE, QTY_SCALE
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.flow import DRAWN, FLOW, generate
-from pr3dict.kernels.flow_rng import normal, seed_words
+from pr3dict.kernels.flow_rng import exponential, next_word, normal, seed_words, uniform
 from pr3dict.store.tape import Tape, TapeFee, TapeMeta
 
 OPEN_NS: Final = 1_788_220_800 * NS_PER_SECOND  # 2026-09-01T00:00:00Z, a date that means nothing
@@ -33,6 +33,7 @@ SETTLE_DELAY_NS: Final = 60 * NS_PER_SECOND
 SOURCE_FORMAT: Final = "pr3dict-flow-1"
 PRESETS_FILE: Final = "market_presets.toml"  # beside this module
 MINUTE_H: Final = 1 / 60
+MAX_EVENT_MARKETS: Final = 50
 _DRAW_STREAM: Final = 0x5EED << 24  # what is drawn once a market comes from a seed of its own
 _FIRST_GUESS: Final = 1 << 17  # events; a longer life is generated twice
 
@@ -316,7 +317,8 @@ def generate_events(params: d.Array, seed: int, prices: npt.NDArray[np.int32]) -
     if count > len(events):
         events = np.zeros(count, d.EVENT)
         generate(events, params, seed, prices)
-    return events[:count]
+    events.resize(count, refcheck=False)  # gives the rest of the guess back: there may be many markets
+    return events
 
 
 def synthetic_market(
@@ -331,9 +333,66 @@ def synthetic_market(
     Raises:
         UsageError: the regime is unknown or the seed negative.
     """
+    return market_tape(seed, regime(regime_name), open_ns=open_ns, feed_latency_ns=feed_latency_ns)
+
+
+def synthetic_event(
+    seed: int,
+    chosen: Regime,
+    *,
+    markets: int,
+    open_ns: int = OPEN_NS,
+    feed_latency_ns: int = FEED_LATENCY_NS,
+) -> list[Tape]:
+    """Generated markets that exclude each other: exactly one ends YES, market k with probability p0 of k.
+
+    The probabilities are drawn for the event and add up to 1. Given the outcome the markets' flows are
+    independent, so between open and close their prices add up to about 1 only.
+
+    Raises:
+        UsageError: the seed is negative, or there are not 2 to 50 markets.
+    """
+    if not 2 <= markets <= MAX_EVENT_MARKETS:
+        raise UsageError(f"{markets} markets can't exclude each other; choose 2 to {MAX_EVENT_MARKETS}")
+    _check_seed(seed)
+    words = np.zeros(4, np.int64)
+    seed_words(words, seed)
+    weights = [0.2 + float(exponential(words)) for _ in range(markets)]
+    shares = [weight / sum(weights) for weight in weights]
+    draw = float(uniform(words))
+    winner = next((k for k in range(markets) if draw < sum(shares[: k + 1])), markets - 1)
+    tapes = []
+    for k, share in enumerate(shares):
+        outcome = msgspec.structs.replace(chosen, p0=share, p0_spread=0.0, outcome=int(k == winner))
+        market_seed = int(next_word(words)) << 31 | int(next_word(words)) >> 1
+        events, meta = market_tape(market_seed, outcome, open_ns=open_ns, feed_latency_ns=feed_latency_ns)
+        name = f"synthetic-{chosen.name}-event-{seed}"
+        meta = msgspec.structs.replace(
+            meta,
+            ticker=f"{name}-{k}",
+            event_id=name,
+            exclusive=True,
+            session=f"seed-{seed}",
+            quality={"regime": chosen.name, "seed": seed},
+        )
+        tapes.append(Tape(events, meta))
+    return tapes
+
+
+def _check_seed(seed: int) -> None:
     if seed < 0:
         raise UsageError(f"seed {seed} is negative; choose 0 or more")
-    chosen = regime(regime_name)
+
+
+def market_tape(
+    seed: int, chosen: Regime, *, open_ns: int = OPEN_NS, feed_latency_ns: int = FEED_LATENCY_NS
+) -> Tape:
+    """The life of one generated market of any regime, as `synthetic_market`.
+
+    Raises:
+        UsageError: the seed is negative.
+    """
+    _check_seed(seed)
     grid = kalshi_grid(chosen.grid)
     params = flow_params(one_market(chosen, seed), open_ns=open_ns, feed_latency_ns=feed_latency_ns)
     events = generate_events(params, seed, np.array(grid.prices(), np.int32))

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from decimal import Decimal
 
-from pr3dict.strategies.config import MarketMakingConfig, setting_facts
+from pr3dict.strategies.config import MarketMakingConfig, plain_value, setting_facts
 from pr3dict.strategies.presets import PRESETS
 
 HEADER = """\
 # Settings of the market maker
 
 Generated from `pr3dict.strategies.config.MarketMakingConfig`. Prices are YES prices in dollars of a $1
-contract: a spread of 4% is `0.04`. Hours and seconds also take a text with a suffix (`"90s"`, `"5m"`,
-`"36h"`, `"7d"`). A later source wins: preset, then the file, then `--set key=value`.
+contract: a spread of 4% is `0.04`. Hours, minutes and seconds also take a text with a suffix (`"90s"`,
+`"5m"`, `"36h"`, `"7d"`). A later source wins: preset, then the file, then `--set key=value`.
 
 ```toml
 [market_making]
@@ -38,7 +37,7 @@ def _sections() -> Iterator[str]:
             section = facts["section"]
             yield f"\n## {section}\n\n| setting | default | unit | allowed | meaning |\n|---|---|---|---|---|"
             yield "\n"
-        default = _plain(field.default)
+        default = plain_value(field.default)
         yield f"| `{key}` | {default} | {facts['unit']} | {facts['range']} | {field.description} |\n"
 
 
@@ -49,13 +48,7 @@ def _presets() -> Iterator[str]:
     for key, field in MarketMakingConfig.model_fields.items():
         cells = [str(PRESETS[name].get(key, "")) for name in names]
         if any(cells):
-            yield f"| `{key}` | {_plain(field.default)} | {' | '.join(cells)} |\n"
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:f}" if isinstance(value, Decimal) else str(value)
+            yield f"| `{key}` | {plain_value(field.default)} | {' | '.join(cells)} |\n"
 
 
 if __name__ == "__main__":
