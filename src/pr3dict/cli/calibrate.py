@@ -23,10 +23,9 @@ MIN_EVALUATIONS = 12
 
 
 def _tapes(paths: Sequence[Path]) -> list[Tape]:
-    from pr3dict.runtime.tapeset import expand_paths
-    from pr3dict.store.tape import read_tape
+    from pr3dict.runtime.tapeset import read_book, tape_paths
 
-    return [read_tape(path) for path in expand_paths(paths)]
+    return [read_book(path) for path in tape_paths(paths)]
 
 
 def _number(value: float) -> str:

@@ -76,6 +76,7 @@ FLOW = _rows(
         ("rung_slope", "f8"),  # mean size at rung r: maker_size x exp(rung_slope x r + rung_curve x r^2)
         ("rung_curve", "f8"),
         ("depth_reach", "f8"),  # others act this many level steps behind the touch on average
+        ("depth_inside", "f8"),  # share of the actions of others that begin a better price, where one is free
         ("depth_follow", "f8"),  # share of others that leave a level which a maker's new quotes would cross
         ("news_tail", "f8"),  # standard deviation of the logarithm of a news item's size
         ("alert", "f8"),  # share of makers that look again at the moment of news
@@ -343,11 +344,13 @@ def _informed_taker(
 def _others(
     out: d.Array, p: np.record, s: np.record, words: Sizes, prices: Prices, owned: Sizes, total: Sizes
 ) -> None:
-    """Somebody else adds depth at or behind the touch, or cancels some."""
+    """Somebody else adds depth at, behind or inside the touch, or cancels some."""
     owner = owned.shape[0] - 1
     side = next_word(words) & 1
     touch = s.bid_level if side == d.BID else s.ask_level
     offset = int(exponential(words) * p.depth_reach) * p.level_step
+    if p.depth_inside > 0.0 and uniform(words) < p.depth_inside:
+        offset = -p.level_step
     if touch < 0 or touch >= len(prices):
         return
     if side == d.BID:
@@ -355,6 +358,8 @@ def _others(
     else:
         level = int(np.searchsorted(prices, prices[touch] + offset, "left"))
     if level < 0 or level >= len(prices):
+        return
+    if offset < 0 and (level >= s.ask_level if side == d.BID else level <= s.bid_level):
         return
     standing = owned[owner, side, level]
     crowded = standing * 8 > p.depth_limit

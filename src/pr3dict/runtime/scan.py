@@ -15,7 +15,7 @@ from pr3dict.kernels.rotation import score_row, watch
 from pr3dict.kernels.selection import mean_left_ns, watch_quotes
 from pr3dict.kernels.selection_rows import new_selection
 from pr3dict.kernels.world import World, new_world
-from pr3dict.runtime.tapeset import expand_paths, fee_rows, grid_rows, market_rows, merge
+from pr3dict.runtime.tapeset import fee_rows, grid_rows, market_rows, merge, tape_paths
 from pr3dict.store.tape import Tape, TapeMeta, read_tape
 from pr3dict.strategies.config import MarketMakingConfig
 from pr3dict.strategies.selection import (
@@ -68,7 +68,7 @@ def scan(
     Raises:
         DataError: names the file that is missing or no valid tape.
     """
-    files = expand_paths(paths)
+    files = tape_paths(paths)
     tickers = []
     found = []
     for done, file in enumerate(files):

@@ -88,24 +88,31 @@ def load(
         DataError: names the file that is missing, no valid tape or without an order book, or says that there
             are none. A series is refused where it is named and left out where a folder is.
     """
-    given = list(paths)
-    files = _without_series(expand_paths(given), [Path(path) for path in given])
-    if not files:
-        raise DataError("no tape was named; give files or folders of *.parquet tapes")
+    files = tape_paths(paths)
     begun = itertools.count()
 
     def read(file: Path, _: Stop) -> Tape:
         if on_progress is not None:
             on_progress(next(begun), len(files))
-        return _read_book(file)
+        return read_book(file)
 
     return merge(run_jobs([partial(read, file) for file in files], jobs), latency_ns=latency_ns)
 
 
-def _without_series(files: Sequence[Path], given: Sequence[Path]) -> list[Path]:
-    """`files` without the series that lie in a folder of `given`: importers write them beside the tapes."""
-    folders = {path.resolve() for path in given if path.is_dir()}
-    return [file for file in files if file.resolve().parent not in folders or not _says_series(file)]
+def tape_paths(paths: Iterable[str | Path]) -> list[Path]:
+    """As `expand_paths`, without the series that lie in a folder: importers write them beside the tapes.
+
+    Raises:
+        DataError: as `expand_paths`, or nothing but series was found.
+    """
+    given = list(paths)
+    folders = {Path(path).resolve() for path in given if Path(path).is_dir()}
+    files = [
+        file for file in expand_paths(given) if file.resolve().parent not in folders or not _says_series(file)
+    ]
+    if not files:
+        raise DataError("no tape was named; give files or folders of *.parquet tapes")
+    return files
 
 
 def _says_series(file: Path) -> bool:
@@ -115,8 +122,12 @@ def _says_series(file: Path) -> bool:
         return False
 
 
-def _read_book(file: Path) -> Tape:
-    """A tape that can be replayed; refuses others by their metadata, before their rows are read."""
+def read_book(file: Path) -> Tape:
+    """A tape that can be replayed; others are refused by their metadata, before their rows are read.
+
+    Raises:
+        DataError: the file is no valid tape, a series, or a tape without an order book.
+    """
     advice = "a replay needs an order book: give tapes of kind `book` (`pr3dict tape info` tells the kind)"
     if _says_series(file):
         what = "a series of facts about markets (resolutions or reference values), no tape"
