@@ -98,10 +98,7 @@ def live_world(resolution_ns: list[int], grid_label: str, *, kalshi: bool) -> Wo
     markets["lot"] = CONTRACT
     markets["close_ns"] = resolution_ns
     markets["resolution_ns"] = resolution_ns
-    rules = np.zeros(1, d.RULES)
-    limits = config.portfolio_limits()
-    rules[0].max_heat_ppm = limits.max_heat_ppm
-    rules[0].daily_loss_limit_micros = limits.daily_loss_limit_micros
+    rules = config.to_rules()
     rules[0].curve_interval_ns = MINUTE_NS
     return new_world(
         make_grids([kalshi_grid(grid_label).prices()]),

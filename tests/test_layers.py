@@ -41,6 +41,7 @@ def test_every_contract_is_kept(house: Path):
         ("domain/units.py", "import pr3dict.kernels.dtypes", "imports go down the layers only"),
         ("kernels/dtypes.py", "import pr3dict.strategies", "imports go down the layers only"),
         ("runtime/__init__.py", "import pr3dict.cli.output", "imports go down the layers only"),
+        ("venues/wire.py", "import pr3dict.store", "imports go down the layers only"),
         ("venues/kalshi/__init__.py", "import pr3dict.venues.polymarket", "venues never import each other"),
         ("domain/units.py", "import numpy", "the domain needs the standard library and msgspec only"),
         ("kernels/dtypes.py", "import time", "no clock, randomness, network or thread in the brain"),

@@ -49,6 +49,15 @@ def test_replay_beside_hftbacktest(repo_root: Path) -> None:
         assert 0 <= model["position_diff_share_of_volume"] <= 1
 
 
+def test_many_markets(repo_root: Path) -> None:
+    result = last_line(repo_root, "many_markets.py", "--markets", "20", "--check", "240")
+    assert (result["markets"], result["exclusive_events"], result["violations"]) == (20, 1, 0)
+    assert 200 < result["events_checked"] < 300
+    assert result["fills"] > 0 and result["peak_rss_bytes"] > 0
+    parts = [result[name] for name in ("generate_s", "merge_s", "replay_s")]
+    assert min(parts) >= 0 and sum(parts) == pytest.approx(result["total_s"], abs=0.1)
+
+
 def test_comparison_intervals(repo_root: Path) -> None:
     result = last_line(repo_root, "comparison_intervals.py", "--blocks", "12", "--samples", "10")
     assert set(result) == {"samples", "planted_dollars_a_contract", "by_blocks"}

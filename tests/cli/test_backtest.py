@@ -61,11 +61,11 @@ def test_json_holds_the_contract(tapes, capsys):
     assert sum(quiet["reasons"].values()) > 0
 
 
-def test_the_answer_repeats(tapes, capsys):
-    answers = [answer(capsys, tapes) for _ in range(2)]
+def test_the_answer_repeats_for_any_number_of_jobs(tapes, capsys):
+    answers = [answer(capsys, tapes, "--jobs", jobs) for jobs in (1, 2, 9)]
     for one in answers:
         del one["elapsed_s"], one["events_per_s"]
-    assert json.dumps(answers[0]) == json.dumps(answers[1])
+    assert json.dumps(answers[0]) == json.dumps(answers[1]) == json.dumps(answers[2])
 
 
 def test_every_flag_changes_the_answer(tapes, capsys, tmp_path):

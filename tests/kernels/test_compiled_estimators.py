@@ -91,7 +91,7 @@ def scenario_digest():
         results = (
             int(est.volume_spike(market, params, now)),
             int(worstcase.portfolio_heat_micros(yes, no, events)),
-            int(worstcase.event_heat_micros(yes, no, events, 1)),
+            int(worstcase.joined_loss_micros(step, step // 2, int(yes[0]), int(no[0]))),
             int(worstcase.event_worst_loss(yes, no, True)),
             int(worstcase.market_loss_micros(market, rows)),
         )

@@ -20,6 +20,7 @@ NOW = 77
 
 sizes = st.integers(1, 30).map(lambda n: n * CONTRACT)
 prices = st.sampled_from(PRICES)
+losses = st.integers(-30, 30).map(lambda n: n * CONTRACT)
 states = st.sampled_from([d.PENDING, d.LIVE, d.LIVE, d.LIVE, d.CANCELING])
 
 
@@ -74,25 +75,35 @@ def limits(draw):
         refill_ppm=draw(st.sampled_from([0, 500_000, 1_000_000])),
         heat_limit_micros=draw(st.sampled_from([20, 60, 5_000])) * CONTRACT,
         heat_elsewhere_micros=draw(st.sampled_from([0, 10])) * CONTRACT,
+        siblings=tuple(draw(st.lists(st.tuples(losses, losses), max_size=3))),
     )  # fmt: skip
 
 
 def world_of(limits, orders, wishes):
-    """A World in which market 0 stands as given, and market 1 carries the heat from elsewhere."""
-    rows = new_market(2)
-    params = np.zeros(2, d.PARAMS)
+    """Market 0 stands as given, market 1 carries the heat from elsewhere, all others exclude market 0."""
+    n = 2 + len(limits.siblings)
+    rows = new_market(n)
+    params = np.zeros(n, d.PARAMS)
     rules = np.zeros(1, d.RULES)
     rules["max_heat_ppm"] = limits.heat_limit_micros * 1_000_000 // CASH
-    rows["status"] = [d.ACTIVE if limits.takes_orders else d.PAUSED, d.ACTIVE]
+    rows["status"] = d.ACTIVE
+    rows["status"][0] = d.ACTIVE if limits.takes_orders else d.PAUSED
+    rows["event"] = [7, -1, *[7] * (n - 2)]
     rows["nets_positions"], rows["reduce_in_place"] = limits.nets, limits.reduce_in_place
     rows["min_size"], rows["lot"], rows["fair_micros"] = limits.min_size, limits.lot, limits.fair_micros
-    rows["yes_contracts"], rows["no_contracts"] = [limits.yes, 0], [limits.no, 0]
-    rows["cost_micros"] = [limits.cost_micros, limits.heat_elsewhere_micros]
+    held = [(limits.yes, limits.no, limits.cost_micros), (0, 0, limits.heat_elsewhere_micros)]
+    for if_yes, if_no in limits.siblings:
+        cost = max(if_yes, if_no, 0)
+        held.append((cost - if_yes, cost - if_no, cost))
+    for name, column in zip(
+        ("yes_contracts", "no_contracts", "cost_micros"), zip(*held, strict=True), strict=True
+    ):
+        rows[name] = column
     params["target_inventory"], params["max_inventory"] = limits.target, limits.max_inventory
     params["max_position_size"], params["max_order_size"] = limits.max_position_size, limits.max_order_size
     params["price_band_micros"], params["refill_fraction_ppm"] = limits.price_band_micros, limits.refill_ppm
     world = new_world(
-        make_grids([PRICES]), params, np.zeros(2, d.FEE), rows, grid_of_market=[0, 0], rules=rules,
+        make_grids([PRICES]), params, np.zeros(n, d.FEE), rows, grid_of_market=[0] * n, rules=rules,
         cash_micros=CASH, fill_capacity=1, curve_capacity=1, ring_capacity=64,
     )  # fmt: skip
     for order in orders:
@@ -100,10 +111,10 @@ def world_of(limits, orders, wishes):
         row["id"], row["side"], row["price"] = 100 + order.slot, order.side, order.price
         row["leg"] = order.leg
         row["remaining"], row["state"], row["qty"] = order.remaining, order.state, order.asked
-    rows["slots_used"] = [max((order.slot + 1 for order in orders), default=0), 0]
+    rows["slots_used"][0] = max((order.slot + 1 for order in orders), default=0)
     world.account[0]["next_order_id"] = 1_000
     want(world, wishes, limits)
-    for m in range(2):
+    for m in range(n):
         diff.refresh_exposure(world, m)
     return world
 
@@ -182,6 +193,14 @@ def test_what_no_sync_may_do(limits, orders, wishes):
     assert heat <= max(before, limits.heat_limit_micros)
     assert heat == ref.loss_micros(limits, standing) + limits.heat_elsewhere_micros
     assert all(message.qty % limits.lot == 0 and message.qty >= limits.min_size for message in new)
+
+
+@settings(max_examples=100)
+@given(limits(), own_orders())
+def test_heat_room_is_the_limit_less_what_is_lost_without_the_orders(limits, orders):
+    world = world_of(limits, orders, [])
+    used = ref.loss_micros(limits, []) + limits.heat_elsewhere_micros
+    assert diff.heat_room_micros(world, 0) == limits.heat_limit_micros - used
 
 
 @settings(max_examples=60)

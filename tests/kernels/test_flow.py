@@ -58,6 +58,9 @@ def flow(**changes: float) -> d.Array:
         "depth_limit": 2_000 * CONTRACT,
         "clustering": 0.4,
         "clustering_decay": 3_600.0,
+        "maker_step": 0.25,
+        "depth_reach": 2.0,
+        "informed_size_sigma": 0.5,
     }
     params = np.zeros(1, FLOW)
     for name, value in {**values, **changes}.items():
@@ -78,7 +81,9 @@ def events_of(seed: int, prices: np.ndarray = CENTS, **changes: float) -> d.Arra
 
 def digest_of_short_market() -> str:
     """Fingerprint that must not depend on compilation."""
-    return hashlib.sha256(events_of(11, TAPERED, duration_ns=HOUR_NS // 200).tobytes()).hexdigest()
+    extras = {"herding": 0.4, "herd_memory": 3.0, "depth_follow": 0.5, "alert": 0.5, "rung_slope": 0.1}
+    events = events_of(11, TAPERED, duration_ns=HOUR_NS // 200, news_rate=900.0, **extras)
+    return hashlib.sha256(events.tobytes()).hexdigest()
 
 
 @settings(max_examples=25, deadline=None)
@@ -90,9 +95,21 @@ def digest_of_short_market() -> str:
     half_spread=st.integers(10, 500),
     volatility=st.floats(0.0, 6.0),
     noise_buy=st.floats(0.0, 1.0),
+    herding=st.floats(0.0, 0.9),
+    follow=st.sampled_from([0.0, 0.5, 1.0]),
+    slope=st.floats(-1.0, 1.0),
 )
 def test_every_row_is_what_an_exchange_could_send(
-    seed: int, fine: bool, p0: float, makers: int, half_spread: int, volatility: float, noise_buy: float
+    seed: int,
+    fine: bool,
+    p0: float,
+    makers: int,
+    half_spread: int,
+    volatility: float,
+    noise_buy: float,
+    herding: float,
+    follow: float,
+    slope: float,
 ) -> None:
     prices = TAPERED if fine else CENTS
     events = events_of(
@@ -103,6 +120,11 @@ def test_every_row_is_what_an_exchange_could_send(
         half_spread=half_spread,
         volatility=volatility,
         noise_buy=noise_buy,
+        herding=herding,
+        herd_memory=3.0,
+        depth_follow=follow,
+        alert=follow / 2,
+        rung_slope=slope,
         duration_ns=HOUR_NS // 60,
     )
     on_grid = set(prices.tolist())
@@ -198,6 +220,73 @@ def test_one_sided_flow_and_clusters_do_what_they_say() -> None:
     alone = [np.sum(events_of(seed, clustering=0.0, **long)["kind"] == d.TRADE) for seed in range(4)]
     crowds = [np.sum(events_of(seed, clustering=0.5, **long)["kind"] == d.TRADE) for seed in range(4)]
     assert 1.5 < np.sum(crowds) / np.sum(alone) < 2.5  # each taker brings 1 / (1 - 0.5) in the end
+
+
+def sign_correlation(lag: int, **changes: float) -> float:
+    """Autocorrelation of the takers' sides over some markets."""
+    quiet = {"informed_rate": 0.0, "news_rate": 0.0, "volatility": 0.0, "resolve": 0.0, "max_sweep": 0.0}
+    pairs = []
+    for seed in range(6):
+        events = events_of(seed, **{**quiet, "duration_ns": float(HOUR_NS // 4), **changes})
+        trades = events[events["kind"] == d.TRADE]
+        _, first = np.unique(trades["exch_ns"], return_index=True)
+        signs = np.where(trades["side"][first] == d.BID, 1.0, -1.0)
+        pairs.append(signs[lag:] * signs[:-lag])
+    return float(np.concatenate(pairs).mean())
+
+
+def test_herding_gives_signs_the_memory_that_the_formula_promises() -> None:
+    """Copying the last taker with probability h gives correlation h^k at lag k, as in any AR(1) of signs."""
+    assert abs(sign_correlation(1)) < 0.05
+    assert abs(sign_correlation(1, herding=0.5, herd_memory=1.0) - 0.5) < 0.06
+    assert abs(sign_correlation(2, herding=0.5, herd_memory=1.0) - 0.25) < 0.06
+    # With a longer memory it starts lower and lasts longer.
+    assert 0.05 < sign_correlation(1, herding=0.5, herd_memory=6.0) < 0.3
+    assert sign_correlation(6, herding=0.5, herd_memory=6.0) > 0.03
+
+
+def book_after(events: d.Array, share: float) -> tuple[dict[int, int], dict[int, int]]:
+    """The book when that share of the events has happened."""
+    book: tuple[dict[int, int], dict[int, int]] = ({}, {})
+    for row in events[: int(len(events) * share)].tolist():
+        if row[6] in (d.LEVEL, d.SNAPSHOT) and row[4] > 0:
+            book[row[7]][row[4]] = row[2]
+    return book
+
+
+def test_rungs_grow_as_told() -> None:
+    still = {"noise_rate": 0.0, "informed_rate": 0.0, "volatility": 0.0, "resolve": 0.0, "news_rate": 0.0}
+    alone = {**still, "makers": 1, "depth_rate": 0.0, "view_noise": 0.0, "levels": 4}
+    ratios = []
+    for seed in range(40):
+        bids = book_after(events_of(seed, rung_slope=0.7, rung_curve=-0.1, **alone), 0.9)[0]
+        sizes = [size for _, size in sorted(bids.items(), reverse=True) if size]
+        ratios.append([size / sizes[0] for size in sizes])
+    expected = np.exp([(0.7 - 0.1 * k) * k for k in range(4)])
+    assert np.allclose(np.mean(np.log(ratios), axis=0), np.log(expected), atol=0.35)
+
+
+def gap_of_mid(**changes: float) -> float:
+    """Mean distance of the mid from the outcome at the close, dollars, when only news moves it."""
+    gaps = []
+    for seed in range(60):
+        events = events_of(seed, volatility=0.0, resolve=0.0, informed_rate=0.0, news_size=1.0, **changes)
+        mid = mid_at(events, int(events[-2]["exch_ns"]))
+        gaps.append(abs(mid - events[-1]["qty"] / CONTRACT))
+    return float(np.nanmean(gaps))
+
+
+def test_others_that_give_way_let_the_price_follow_the_news() -> None:
+    deep = {"refresh_rate": 150.0, "news_rate": 600.0, "depth_limit": 20_000.0 * CONTRACT}
+    assert gap_of_mid(**deep, depth_follow=1.0) < gap_of_mid(**deep) - 0.03
+
+
+def test_makers_on_alert_look_again_at_the_moment_of_news() -> None:
+    asleep = {"refresh_rate": 0.001, "depth_rate": 0.0, "noise_rate": 0.0, "informed_rate": 0.0}
+    still = events_of(4, news_rate=600.0, news_size=1.0, **asleep)
+    awake = events_of(4, news_rate=600.0, news_size=1.0, alert=1.0, **asleep)
+    assert np.sum(still["kind"] == d.LEVEL) == 0
+    assert len(np.unique(awake["exch_ns"][awake["kind"] == d.LEVEL])) > 5
 
 
 def test_short_buffer_tells_the_length_and_keeps_what_fits() -> None:

@@ -53,6 +53,7 @@ def markets(draw) -> np.record:
     return market_row(
         status=draw(mostly(st.just(d.ACTIVE), st.sampled_from([d.POST_ONLY_MODE, d.PAUSED]))),
         nets_positions=draw(st.integers(0, 1)),
+        waiting=draw(mostly(st.just(0), st.just(1))),
         close_ns=draw(mostly(st.just(NOW + close_s * NS_PER_SECOND), st.just(-1))),
         resolution_ns=draw(mostly(st.just(NOW + resolution_s * NS_PER_SECOND), st.just(-1))),
         min_size=draw(st.sampled_from([1, QTY_SCALE, 5 * QTY_SCALE])),

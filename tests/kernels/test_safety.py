@@ -60,12 +60,7 @@ class Story:
 def world(story: Story, *, cash: int = 10_000, hours: float = 72, **settings: Any) -> World:
     """A Kalshi-like market under `settings`, nothing replayed yet."""
     config = MarketMakingConfig(fair_value="mid", **settings)
-    limits = config.portfolio_limits()
-    rules = np.zeros(1, d.RULES)
-    rules["max_heat_ppm"] = limits.max_heat_ppm
-    rules["daily_loss_limit_micros"] = limits.daily_loss_limit_micros
-    rules["rearm_daily"] = limits.rearm_daily
-    rules["max_order_rate"] = limits.max_order_rate
+    rules = config.to_rules()
     rules["entry_ns"] = rules["response_ns"] = LATENCY
     rules["curve_interval_ns"] = 60 * NS_PER_SECOND
     market = new_market()

@@ -1,11 +1,15 @@
 import hashlib
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 from pr3dict.kernels import dtypes as d
+from pr3dict.kernels import jit
 from pr3dict.kernels import warm as w
 from pr3dict.kernels.snapshots import flatten_snapshots
 
@@ -73,3 +77,24 @@ def test_the_tiny_recording_depends_on_its_seed_only():
     assert digest[0] == digest[1]
     assert digest[1] != digest[2]
     assert (np.diff(w.tiny_recording()["exch_ns"]) >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("source", "modules"),
+    [
+        ("from pr3dict.kernels import dtypes as d\n", {"dtypes"}),
+        ("from pr3dict.kernels import book as bk, fees\n", {"book", "fees"}),
+        ("from pr3dict.kernels import (\n    fees,\n    queue as q,\n)\nimport math\n", {"fees", "queue"}),
+        ("    import pr3dict.kernels.fees\n", {"fees"}),
+    ],
+)
+def test_the_cache_key_knows_every_way_to_import(source, modules):
+    found = {name.removeprefix("pr3dict.kernels.") for name in jit._imported_modules(source)}
+    assert found - {"pr3dict.kernels"} == modules
+
+
+def test_every_kernel_that_reads_rows_is_keyed_by_their_layout():
+    folder = Path(jit.__file__).parent
+    for path in sorted(folder.glob("*.py")):
+        if re.search(r"import dtypes as d\b", path.read_text()):
+            assert "pr3dict.kernels.dtypes" in jit._imported_modules(path.read_text()), path.name

@@ -118,9 +118,17 @@ def test_portfolio_heat_is_the_sum_over_events_of_their_worst_outcome(rows):
     if_yes, if_no, events = columns(rows)
     heat = worstcase.portfolio_heat_micros(if_yes, if_no, events)
     assert heat == reference.portfolio_heat_micros(if_yes.tolist(), if_no.tolist(), events.tolist())
-    groups = [worstcase.event_heat_micros(if_yes, if_no, events, e) for e in set(events.tolist()) - {-1}]
-    alone = [max(0, y, n) for y, n, event in rows if event == -1]
-    assert heat == sum(groups) + sum(alone)
+
+
+@given(st.lists(st.tuples(money, money), min_size=1, max_size=6))
+@settings(deadline=None, max_examples=100)
+def test_a_market_joins_what_the_others_of_its_event_lose(rows):
+    (if_yes, if_no), others = rows[0], rows[1:]
+    none = sum(no for _, no in others)
+    swing = max([0, *(yes - no for yes, no in others)])
+    losses = [[row[k] for row in rows] for k in range(2)]
+    expected = max(0, reference.event_worst_loss(*losses, exhaustive=False))
+    assert worstcase.joined_loss_micros(none, swing, if_yes, if_no) == expected
 
 
 def test_exclusive_outcomes_share_one_loss():
@@ -142,7 +150,7 @@ def test_nothing_at_risk_is_zero(exhaustive):
     none = np.zeros(0, np.int64)
     assert worstcase.event_worst_loss(none, none, exhaustive) == 0
     assert worstcase.portfolio_heat_micros(none, none, none) == 0
-    assert worstcase.event_heat_micros(none, none, none, 3) == 0
+    assert worstcase.joined_loss_micros(0, 0, 0, 0) == 0
 
 
 def test_a_certain_profit_pays_for_no_other_event():

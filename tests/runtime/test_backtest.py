@@ -14,7 +14,7 @@ from pr3dict.domain.errors import DataError, WorkError
 from pr3dict.domain.market import kalshi_grid, polymarket_grid
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.messages import ERROR_INBOX_FULL
-from pr3dict.runtime.backtest import Replay, admit, curve_interval_ns, run_backtest
+from pr3dict.runtime.backtest import Replay, curve_interval_ns, run_backtest
 from pr3dict.runtime.spec import OPTIMISTIC, PESSIMISTIC, QUEUES, make_spec
 from pr3dict.runtime.synthetic import synthetic_market
 from pr3dict.runtime.tapeset import (
@@ -182,32 +182,6 @@ def test_a_written_tape_loads_as_it_was(tmp_path):
     assert seen[0] == (0, 1)
 
 
-# --- which markets are quoted -----------------------------------------------------------------------------
-
-
-def test_no_more_markets_are_admitted_than_are_quoted_at_once():
-    tapes = merge([cut(market("calm", seed), 400) for seed in range(4)], latency_ns=0)
-    kept, refused = admit(tapes, 4)
-    assert kept is tapes
-    assert not refused
-    kept, refused = admit(tapes, 3)
-    assert list(refused) == [3]
-    assert set(kept.events["market"].tolist()) == {0, 1, 2}
-    result = run_backtest(tapes, spec("default", "max_markets=3"))
-    assert result.not_quoted[3] == (
-        "max_markets: 3 other markets were open when this one began, max_markets is 3",
-    )
-    assert result.report.markets[3].figures.count("events") == 0
-
-
-def test_a_market_that_ended_makes_room():
-    first, second = cut(market("calm"), 400), cut(market("thin"), 400)
-    second.events["exch_ns"] += first.events["exch_ns"][-1] - second.events["exch_ns"][0] + 1
-    assert not admit(merge([first, second], latency_ns=0), 1)[1]
-    second.events["exch_ns"] -= 1
-    assert list(admit(merge([first, second], latency_ns=0), 1)[1]) == [1]
-
-
 # --- money ------------------------------------------------------------------------------------------------
 
 
@@ -356,3 +330,55 @@ def test_trades_and_synthetic_are_stated():
         assert result.to_json()["synthetic"] is False
         assert any(words in sentence for sentence in result.assumptions)
     assert any("synthetic" in sentence for sentence in wide()[1].assumptions)
+
+
+# --- which markets are quoted -----------------------------------------------------------------------------
+
+
+def test_the_report_says_who_had_a_place_and_why_not():
+    """One place for four markets that are open at once; the last never qualifies."""
+    tapes = merge(
+        [cut(market(regime), 3_000) for regime in ("calm", "wide_spread", "deep_book", "short_dated")],
+        latency_ns=LATENCY_NS,
+    )
+    result = run_backtest(tapes, spec("default", "max_markets=1"))
+    answer = result.to_json()
+    hours = [one["selected_hours"] for one in answer["per_market"]]
+    assert all(one["events"] > 0 for one in answer["per_market"])
+    assert sum(hours) <= tapes.span_ns / 3.6e12
+    never = [m for m, one in enumerate(answer["per_market"]) if not one["times_selected"]]
+    assert 3 in never
+    assert [hours[m] for m in never] == [0.0] * len(never)
+    assert all(answer["per_market"][m]["orders"] == 0 for m in never)
+    sentences = answer["per_market"][3]["not_quoted_because"]
+    assert sentences[0].startswith("not_selected: time to resolution")
+    assert any("At most 1 of 4 markets are quoted at once" in words for words in result.assumptions)
+    whole = run_backtest(tapes, spec("default", "max_markets=4")).to_json()
+    assert {one["selected_hours"] for one in whole["per_market"]} == {None}
+    assert not any("At most" in words for words in whole["assumptions"])
+
+
+def test_a_market_that_ended_makes_room():
+    first, second = cut(market("calm"), 400), cut(market("wide_spread"), 400)
+    second.events["exch_ns"] += first.events["exch_ns"][-1] - second.events["exch_ns"][0] + 1
+    result = run_backtest(merge([first, second], latency_ns=0), spec("default", "max_markets=1"))
+    assert [one.times for one in result.places] == [1, 1]
+
+
+def test_the_fixed_spread_policy_winds_down_what_has_no_place():
+    regimes = ("calm", "wide_spread", "one_sided_flow", "news_heavy")
+    tapes = merge([cut(market(regime), 4_000) for regime in regimes], latency_ns=LATENCY_NS)
+    settings = ("policy=fixed_spread", "fixed_half_spread=0.01", "max_markets=2", "rotation_minutes=1",
+                "rotation_advantage=0", "min_liquidity=0", "min_existing_spread=0")  # fmt: skip
+    run = Replay(tapes, spec("default", *settings), PESSIMISTIC)
+    wound_down, before, waiting_since = 0, np.zeros(4, np.int64), np.zeros(4, np.int64)
+    while not run.advance(1):
+        world = run.world
+        net = np.abs(world.holdings["yes_contracts"] - world.holdings["no_contracts"])
+        now_ns, waits = int(world.clock[0].now_ns), world.markets["waiting"] == 1
+        waiting_since = np.where(waits, np.where(waiting_since == 0, now_ns, waiting_since), 0)
+        settled = waits & (now_ns > waiting_since + 2 * LATENCY_NS)
+        assert (net[settled] <= before[settled]).all()
+        wound_down += int((net[settled] < before[settled]).sum())
+        before = net
+    assert wound_down > 0

@@ -51,7 +51,7 @@ def test_regime_is_a_valid_tape_that_says_it_is_synthetic(name: str, tmp_path: P
     assert back.meta == meta and back.events.tobytes() == events.tobytes()
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("short_dated", "thin")])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("short_dated", "few_makers")])
 def test_default_filters_find_most_regimes_quotable(name: str) -> None:
     """At least 2 cents of spread and $5,000 within 10 cents of mid, most of the time (spec 2)."""
     events, _ = synthetic_market(1, name)

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import importlib.util
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from pr3dict.kernels import recordings
 from pr3dict.store import importers
 from pr3dict.store.importers import kalshi_kxbtc15m_l2 as kalshi
 from pr3dict.store.importers.common import Timestamps
+from pr3dict.store.series import check_series, read_series
 from pr3dict.store.tape import check_tape, read_tape
 
 _spec = importlib.util.spec_from_file_location(
@@ -185,6 +187,84 @@ def test_volume_that_counts_each_contract_once_is_noticed():
     assert kalshi.volume_factor(once) == 1
 
 
+# --- the coin's price -----------------------------------------------------------------------------
+
+
+def tick(name, ns, price, **changed):
+    """A trade on Coinbase `ns` after the close, received 100 ms earlier by the recorder's clock."""
+    return {
+        "exchange_ts_utc": made.stamp(ns).removesuffix("Z") + "+00:00",
+        "local_recv_ns": CLOSE_NS + ns - SECOND // 10,
+        "price": price,
+        "raw_event_type": "match",
+        "source": "coinbase_btcusd_matches",
+        "symbol": "BTC-USD",
+        "trade_id": name,
+    } | changed
+
+
+def with_ticks(session, *lines):
+    folder = session.write()
+    body = "\n".join(json.dumps(line) for line in lines).encode()
+    (folder / "spot_btcusd_ticks.ndjson.gz").write_bytes(gzip.compress(body))
+    return folder
+
+
+def test_coinbase_trades_become_one_series_beside_unchanged_tapes(tmp_path):
+    [bare] = kalshi.read(plain(tmp_path / "bare").write())
+    lines = [tick("1", -5 * SECOND, 81117.21, raw_event_type="last_match"), tick("2", -3 * SECOND, 81117.2)]
+    tape, series = kalshi.read(with_ticks(plain(tmp_path), *lines, tick("3", -2 * SECOND, 0.00000001)))
+    assert (tape.events == bare.events).all()
+    assert tape.meta == bare.meta
+    check_series(series.table, series.meta)
+    assert series.table.to_pydict() == {
+        "exch_ns": [CLOSE_NS + ns * SECOND for ns in (-5, -3, -2)],
+        "local_ns": [CLOSE_NS + ns * SECOND - SECOND // 10 for ns in (-5, -3, -2)],
+        "value": [8_111_721_000_000, 8_111_720_000_000, 1],
+    }
+    meta = series.meta
+    assert (meta.kind, meta.venue, meta.name, meta.unit) == (
+        "reference",
+        "coinbase",
+        "BTC-USD",
+        "USD per BTC",
+    )
+    assert meta.session == tape.meta.session
+    assert series.report.defects == ()
+
+
+def test_repeated_and_late_trades_of_the_coin_are_counted(tmp_path):
+    lines = [tick("1", -5 * SECOND, 1.5), tick("3", -3 * SECOND, 3.0), tick("2", -4 * SECOND, 2.0)]
+    _, series = kalshi.read(with_ticks(plain(tmp_path), *lines, tick("3", -3 * SECOND, 3.0)))
+    assert series.table.column("value").to_pylist() == [150_000_000, 200_000_000, 300_000_000]
+    assert (series.report.rows, series.report.events) == (4, 3)
+    assert series.report.defects == (
+        "1 repeated trade_id, left out",
+        "1 trade recorded after a later one, put in order of time",
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"price": 0}, "price 0 is not a sum of dollars"),
+        ({"price": -1.5}, "price -1.5 is not a sum of dollars"),
+        ({"price": 1e-9}, "is not a sum of dollars"),
+        ({"price": 1.000000001}, "is not a sum of dollars with at most 8 decimals"),
+        ({"price": 1e300}, "is not a sum of dollars"),
+        ({"price": "much"}, "not a spot_btcusd_ticks record"),
+        ({"price": float("nan")}, "not a spot_btcusd_ticks record"),
+        ({"symbol": "ETH-USD"}, "not a spot_btcusd_ticks record"),
+        ({"exchange_ts_utc": "noon"}, "is not ISO 8601 in UTC"),
+        ({"exchange_ts_utc": "2026-05-14T00:24:29"}, "is not ISO 8601 in UTC"),
+    ],
+)
+def test_a_broken_tick_names_file_and_row(tmp_path, changed, sentence):
+    lines = [tick("1", -5 * SECOND, 1.5), tick("2", -4 * SECOND, 1.5) | changed]
+    with pytest.raises(DataError, match=rf"spot_btcusd_ticks\.ndjson\.gz: row 2: .*{sentence}"):
+        kalshi.read(with_ticks(plain(tmp_path), *lines))
+
+
 # --- broken input ---------------------------------------------------------------------------------
 
 
@@ -305,8 +385,12 @@ def test_real_sessions_reproduce_their_facts(data_dir, tmp_path, name):
     with (folder.parent.parent / "markets.csv").open() as file:
         facts = {row["market_ticker"]: row for row in csv.DictReader(file) if row["session"] == folder.name}
     written = importers.import_recordings(kalshi.IMPORTER, [folder], tmp_path)
-    assert {tape.report.market for tape in written} == set(facts)
-    for path, report in written:
+    series = [tape for tape in written if tape.report.kind == "reference"]
+    tapes = [tape for tape in written if tape.report.kind == "book"]
+    assert {tape.report.market for tape in tapes} == set(facts)
+    ticks = {int(fact["spot_ticks"]) for fact in facts.values()}
+    assert {read_series(path).table.num_rows for path, _ in series} == ticks - {0}
+    for path, report in tapes:
         fact = facts[report.market]
         assert report.deltas == int(fact["n_deltas"])
         assert report.snapshots == int(fact["n_snapshots"])

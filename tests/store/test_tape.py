@@ -15,7 +15,7 @@ from pr3dict.domain.market import kalshi_grid, polymarket_grid
 from pr3dict.kernels import dtypes as d
 from pr3dict.store import tape as tp
 from pr3dict.store.importers.common import event_row, events_of, snapshot_rows
-from pr3dict.store.layouts import LAYOUTS
+from pr3dict.store.layouts import BAR_ROW, LAYOUTS, NONE, QUOTE_ROW
 
 META = tp.TapeMeta(
     venue="polymarket",
@@ -106,6 +106,43 @@ def test_any_valid_events_round_trip(tmp_path, rows, steps):
     events["exch_ns"] = np.cumsum(steps[: len(rows)])
     tp.write_tape(tmp_path / "b.parquet", events, META)
     assert np.array_equal(tp.read_tape(tmp_path / "b.parquet").events, events)
+
+
+QUOTES = np.array([(1, 2, NONE, 4_100, NONE), (1, 2, 4_000, NONE, 2**50), (9, 9, 1, 9_999, 0)], QUOTE_ROW)
+BARS = np.array([(0, 10, 10, 5, 9, 1, 4, NONE, 0), (0, 10, 12, 500_000, 10**6, 0, 1, 7, 1)], BAR_ROW)
+
+
+@pytest.mark.parametrize(("kind", "rows"), [("quotes", QUOTES), ("bars", BARS)])
+def test_quotes_and_bars_round_trip_without_grid_or_sizes(tmp_path, kind, rows):
+    meta = msgspec.structs.replace(META, kind=kind, grids=(), min_size=0, lot=0, has_trades="none")
+    tp.write_tape(tmp_path / "q.parquet", rows, meta)
+    found = tp.read_tape(tmp_path / "q.parquet")
+    assert found.meta == meta
+    assert found.events.dtype == rows.dtype
+    assert np.array_equal(found.events, rows)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "column"), [("quotes", QUOTES, "bid_price"), ("bars", BARS, "low_micros")]
+)
+def test_a_faulty_quote_or_bar_is_named_with_its_file(tmp_path, kind, rows, column):
+    path = tmp_path / "q.parquet"
+    meta = msgspec.structs.replace(META, kind=kind, grids=(), min_size=0, lot=0, has_trades="none")
+    tp.write_tape(path, rows, meta)
+    wrong = rows.copy()
+    wrong[column][1] = 2_000_000 if kind == "bars" else 10_000
+    rewrite(path, lambda table: replaced(table, column, wrong[column], table.schema.field(column).type))
+    with pytest.raises(DataError, match=rf"q\.parquet: row 2: {column}: "):
+        tp.read_tape(path)
+
+
+def test_a_tape_of_trades_holds_no_book(tmp_path):
+    meta = msgspec.structs.replace(META, kind="trades")
+    trades = events_of([ROWS[0], event_row(11, 12, d.TRADE, side=d.BID, price=4_500, qty=2)])
+    tp.write_tape(tmp_path / "t.parquet", trades, meta)
+    assert np.array_equal(tp.read_tape(tmp_path / "t.parquet").events, trades)
+    with pytest.raises(DataError, match=r"b\.parquet: kind: a tape of trades holds no book"):
+        tp.write_tape(tmp_path / "b.parquet", events_of(ROWS), meta)
 
 
 def test_grid_mask_holds_the_prices_of_each_grid():

@@ -57,8 +57,18 @@ def test_defaults_are_the_requirement():
     }
     assert {name: params[name].item() for name in expected} == expected
     assert MarketMakingConfig().max_markets == 10
-    limits = MarketMakingConfig().portfolio_limits()
-    assert limits == (250_000, 500 * dollar, False, 10.0)
+    rules = MarketMakingConfig().to_rules()[0]
+    expected = {
+        "max_heat_ppm": 250_000,
+        "daily_loss_limit_micros": 500 * dollar,
+        "rearm_daily": 0,
+        "max_order_rate": 10.0,
+        "max_markets": 10,
+        "rotation_interval_ns": 600 * second,
+        "rotation_advantage_ppm": 200_000,
+        "selection_memory_ns": 6 * 3600 * second,
+    }
+    assert {name: rules[name].item() for name in expected} == expected
 
 
 def test_every_params_field_is_driven_by_a_setting():

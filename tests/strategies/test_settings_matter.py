@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from pr3dict.domain.units import NS_PER_SECOND, PRICE_SCALE, QTY_SCALE
-from pr3dict.kernels import brain, diff
+from pr3dict.kernels import book as bk
+from pr3dict.kernels import brain, diff, rotation
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels import estimators as est
 from pr3dict.kernels.fair import update_fair
 from pr3dict.kernels.quote import decide, needs_decision, quote_state
+from pr3dict.kernels.selection import observe_taker
 from pr3dict.kernels.world import World, make_grids, new_market, new_world
-from pr3dict.runtime.backtest import admit
-from pr3dict.runtime.tapeset import TapeSet
 from pr3dict.strategies import MarketMakingConfig, MarketMakingStrategy
 from pr3dict.strategies.decision import decision_of
 
@@ -104,21 +104,17 @@ def renewals(config: Config) -> list[bool]:
     return [by_age, needs_decision(market, params, START + 1)]
 
 
-def a_world(config: Config, dollars: int = 10_000) -> World:
-    rules, limits = np.zeros(1, d.RULES), config.portfolio_limits()
-    rules["max_heat_ppm"] = limits.max_heat_ppm
-    rules["daily_loss_limit_micros"] = limits.daily_loss_limit_micros
-    rules["rearm_daily"] = limits.rearm_daily
-    rules["max_order_rate"] = limits.max_order_rate
-    markets = new_market()
-    markets[0] = a_market()
+def a_world(config: Config, dollars: int = 10_000, count: int = 1) -> World:
+    markets = new_market(count)
+    for m in range(count):
+        markets[m] = a_market()
     return new_world(
         GRIDS,
-        config.to_params(),
-        np.zeros(1, d.FEE),
+        np.repeat(config.to_params(), count),
+        np.zeros(count, d.FEE),
         markets,
-        grid_of_market=[0],
-        rules=rules,
+        grid_of_market=[0] * count,
+        rules=config.to_rules(),
         cash_micros=dollars * 10**6,
         fill_capacity=8,
         curve_capacity=8,
@@ -178,11 +174,44 @@ def orders_at_once(config: Config) -> int:
     return int(world.stats[0].orders)
 
 
-def markets_admitted(config: Config) -> int:
+def rotating_world(config: Config) -> World:
+    """Three open markets with the book of `a_market`, none of them sampled yet."""
+    world = a_world(config, count=3)
+    world.books["event_ns"] = START
+    for m in range(3):
+        for side, level in ((d.BID, 46), (d.ASK, 52)):
+            bk.set_level(world.books[m], world.depth[m], 99, side, level, 60_000 * QTY_SCALE)
+    rotation.begin_rotation(world)
+    return world
+
+
+def markets_selected(config: Config) -> int:
     """Of three markets that are open at the same time."""
-    metas: Any = (None, None, None)
-    tapes = TapeSet(np.zeros(3, d.EVENT), metas, ("a", "b", "c"), (0, 1, 2), (9, 9, 9))
-    return 3 - len(admit(tapes, config.max_markets)[1])
+    world = rotating_world(config)
+    rotation.select(world, START)
+    return int(np.count_nonzero(world.markets["waiting"] == 0))
+
+
+def places_after_a_challenge(config: Config) -> list[int]:
+    """Who waits as time goes by; the last market is soon traded half as much again as the others."""
+    world = rotating_world(config)
+    waiting = []
+    for second in range(1500):
+        now_ns = START + second * NS_PER_SECOND
+        for m in range(3):
+            size = (3 if m == 2 and second > 100 else 2) * QTY_SCALE
+            for side, price in ((d.BID, 5_300), (d.ASK, 4_700)):
+                observe_taker(world.selections[m], 4_700, 5_300, side, price, size, now_ns)
+        rotation.select(world, now_ns)
+        waiting.append(int(world.markets["waiting"] @ np.array([1, 2, 4])))
+    return waiting
+
+
+def samples_kept(config: Config) -> int:
+    world = rotating_world(config)
+    for second in range(1000):
+        rotation.select(world, START + second * NS_PER_SECOND)
+    return int(world.selections[0].samples)
 
 
 Observation = tuple[dict[str, Any], dict[str, Any], Callable[[Config], Any]]
@@ -200,7 +229,10 @@ MATTERS: dict[str, Observation] = {
         ("min_time_to_resolution", 73, {}, decision()),
         ("max_time_to_resolution", 71, {}, decision()),
         ("min_existing_spread", "0.05", {}, decision(best_bid="0.48", best_ask="0.52")),
-        ("max_markets", 2, {}, markets_admitted),
+        ("max_markets", 2, {}, markets_selected),
+        ("rotation_minutes", 5, {"max_markets": 2, "base_spread": "0.06"}, places_after_a_challenge),
+        ("rotation_advantage", "0.9", {"max_markets": 2, "base_spread": "0.06"}, places_after_a_challenge),
+        ("selection_memory", "0.1", {"max_markets": 2}, samples_kept),
         ("base_spread", "0.05", {}, decision()),
         ("min_spread", "0.03", {"closing_multiplier": "0.5"}, decision(hours=20)),
         ("max_spread", "0.05", {}, decision(hours=3)),

@@ -10,28 +10,7 @@ import numpy as np
 from pr3dict.domain.units import format_contracts
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.world import World
-
-NS_PER_HOUR = 3_600_000_000_000
-NS_PER_SECOND = 1_000_000_000
-MICRO = 1_000_000
-
-
-def money(micros: int, places: int = 2) -> str:
-    """Dollars for a sentence: 1_234_500_000 is "$1,234.50"."""
-    return f"${micros / MICRO:,.{places}f}"
-
-
-def cents(micros: int) -> str:
-    """A price difference for a sentence: 12_500 is "$0.0125"."""
-    return money(micros, 4)
-
-
-def span(ns: int) -> str:
-    """Time for a sentence in its natural unit: "36.5 h", "14.2 min", "8 s"."""
-    for unit, length_ns in (("h", NS_PER_HOUR), ("min", NS_PER_HOUR // 60)):
-        if abs(ns) >= length_ns:
-            return f"{ns / length_ns:.4g} {unit}"
-    return f"{ns / NS_PER_SECOND:.3g} s"
+from pr3dict.strategies.selection import cents, money, span
 
 
 class Filter(NamedTuple):
@@ -66,6 +45,7 @@ CAUSES: Mapping[int, str] = {
     d.R_ONE_SIDED_BOOK: "the recording showed only one side of the book",
     d.R_CROSSED_BOOK: "the best bid was at or above the best ask",
     d.R_NOT_ACTIVE: "the market took no orders",
+    d.R_NOT_SELECTED: "other markets had the places of max_markets",
     d.R_UNKNOWN_RESOLUTION: "the tape states no close or resolution time",
     d.R_VOLUME_PAUSE: "traded volume was over volume_spike_threshold times its average",
     d.R_NEWS_PAUSE: "news had pulled the quotes",
@@ -81,6 +61,9 @@ BELOW_MIN = (d.R_BID_BELOW_MIN, d.R_ASK_BELOW_MIN)
 FILTER_BITS = sum(1 << bit for bit in FILTERS)
 
 
+_UNSEEN = np.iinfo(np.int64).min  # below the closest figure of any filter
+
+
 class Witness:
     """Remembers, for each market and filter, the figure seen that came closest to passing.
 
@@ -88,16 +71,16 @@ class Witness:
     """
 
     def __init__(self, markets: int) -> None:
-        self._seen: list[dict[int, int]] = [{} for _ in range(markets)]
+        self._seen = {bit: np.full(markets, _UNSEEN, np.int64) for bit in FILTERS}
 
     def look(self, quotes: d.Array) -> None:
         """Take note of the standing QUOTE rows, one a market."""
-        for m in np.flatnonzero(quotes["reasons"] & FILTER_BITS).tolist():
-            bits, seen = int(quotes["reasons"][m]), self._seen[m]
-            for bit, stop in FILTERS.items():
-                if bits >> bit & 1:
-                    figure = int(quotes[stop.figure][m])
-                    seen[bit] = stop.sign * max(stop.sign * figure, stop.sign * seen.get(bit, figure))
+        bits = quotes["reasons"]
+        if not (bits & FILTER_BITS).any():
+            return
+        for bit, stop in FILTERS.items():
+            figure = np.where(bits >> bit & 1, stop.sign * quotes[stop.figure], _UNSEEN)
+            np.maximum(self._seen[bit], figure, out=self._seen[bit])
 
     def _cause(self, market: int, bit: int, world: World) -> str:
         params = world.params[market]
@@ -107,10 +90,10 @@ class Witness:
             smallest = format_contracts(int(world.markets[market]["min_size"]))
             size = format_contracts(int(params["quote_size"]))
             return f"limits left less than the smallest order, {smallest} contracts; quote_size is {size}"
-        stop, figure = FILTERS[bit], self._seen[market].get(bit)
+        stop, seen = FILTERS[bit], int(self._seen[bit][market])
         unit = stop.figure.rpartition("_")[2]
         limit = f"{stop.setting} is {stop.show(int(params[f'{stop.setting}_{unit}']))}"
-        return limit if figure is None else f"{stop.words.format(stop.show(figure))}, {limit}"
+        return limit if seen == _UNSEEN else f"{stop.words.format(stop.show(stop.sign * seen))}, {limit}"
 
     def sentences(self, market: int, world: World) -> list[str]:
         """Why nothing was quoted, the most frequent reason first; empty when orders were placed."""

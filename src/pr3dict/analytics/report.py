@@ -141,6 +141,13 @@ def _figures(fills: d.Array, stats: d.Array, pnl: Attribution) -> Figures:
     )
 
 
+def _by_market(fills: d.Array, markets: int) -> list[d.Array]:
+    """The FILL rows of each market, in order of time."""
+    order = np.argsort(fills["market"], kind="stable")
+    ends = np.searchsorted(fills["market"][order], np.arange(1, markets))
+    return np.split(fills[order], ends)
+
+
 def _reasons(stats: d.Array) -> dict[str, int]:
     counts = zip(d.REASON_NAMES, stats["reason_counts"].tolist(), strict=True)
     return {name: count for name, count in counts if count}
@@ -159,11 +166,13 @@ def account_report(
     markets = tuple(
         MarketReport(
             ticker=ticker,
-            figures=_figures(fills[fills["market"] == m], world.stats[m : m + 1], book.attribution),
+            figures=_figures(mine, world.stats[m : m + 1], book.attribution),
             books=book,
             reasons=_reasons(world.stats[m]),
         )
-        for m, (ticker, book) in enumerate(zip(tickers, books, strict=True))
+        for m, (ticker, book, mine) in enumerate(
+            zip(tickers, books, _by_market(fills, len(tickers)), strict=True)
+        )
     )
     curve = world.curve[: int(world.clock[0].curve_count)]
     equity = np.concatenate(([start_micros], curve["equity_micros"], [equity_end])).astype(np.int64)

@@ -10,6 +10,8 @@ import typer
 from pr3dict.cli.output import messages, print_json, progress
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from pr3dict.runtime.backtest import BacktestResult
     from pr3dict.runtime.spec import BacktestSpec
 
@@ -65,25 +67,34 @@ def spec_of(
     )
 
 
-def replay_tapes(tapes: list[str], spec: BacktestSpec, *, draw: bool) -> BacktestResult:
-    """Load and replay under a progress bar; `draw` keeps the samples that a report draws."""
+def run_watched(tapes: list[str], spec: BacktestSpec, jobs: int | None, *, draw: bool) -> BacktestResult:
+    """Load and replay tapes with progress on stderr, a line for each queue model; no `jobs`: all cores.
+
+    `draw` keeps the samples that a report draws.
+    """
     from pr3dict.runtime.backtest import compile_kernels, run_backtest
+    from pr3dict.runtime.jobs import cores
     from pr3dict.runtime.observer import POINTS
     from pr3dict.runtime.tapeset import load
 
+    workers = cores() if jobs is None else jobs
     with progress() as bar:
         task = bar.add_task("reading tapes", total=None)
+        bars: dict[str, TaskID] = {}
 
         def reading(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
         def replaying(model: str, share: float) -> None:
-            bar.update(task, completed=share, total=1.0, description=f"replaying ({model} queue)")
+            if model not in bars:  # each model tells of itself from one thread
+                bars[model] = bar.add_task(f"replaying ({model} queue)", total=1.0)
+            bar.update(bars[model], completed=share)
 
-        loaded = load(tapes, latency_ns=spec.latency_ms * 1_000_000, on_progress=reading)
+        loaded = load(tapes, latency_ns=spec.latency_ms * 1_000_000, on_progress=reading, jobs=workers)
         bar.update(task, completed=0, total=None, description="loading kernels (compiled the first time)")
         compile_kernels()
-        return run_backtest(loaded, spec, replaying, points=POINTS if draw else 0)
+        bar.remove_task(task)
+        return run_backtest(loaded, spec, replaying, jobs=workers, points=POINTS if draw else 0)
 
 
 def backtest_command(
@@ -109,6 +120,10 @@ def backtest_command(
     direct_member: Annotated[
         bool, typer.Option("--direct-member", help="Kalshi balances in $0.0001 instead of cents.")
     ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Tapes read and queue models replayed at a time; all cores if not given."),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="F.html", help="Write the result as one HTML file with charts.")
     ] = None,
@@ -139,7 +154,7 @@ def backtest_command(
 
     check_target("--report", report)
     check_target("--out", out)
-    result = replay_tapes(tapes, spec, draw=report is not None)
+    result = run_watched(tapes, spec, jobs, draw=report is not None)
     if as_json:
         print_json(result.to_json())
     else:

@@ -100,7 +100,8 @@ def demo_command(
     from pr3dict.cli.report import check_target, write_results
     from pr3dict.cli.results import show
     from pr3dict.domain.errors import UsageError
-    from pr3dict.runtime.backtest import Replay, admit, compile_kernels, finish
+    from pr3dict.runtime.backtest import Replay, compile_kernels, finish
+    from pr3dict.runtime.jobs import cores
     from pr3dict.runtime.observer import POINTS
     from pr3dict.store.importers.common import counted
 
@@ -113,14 +114,13 @@ def demo_command(
     with messages.status("Loading the brain (compiled once, up to two minutes)..."):
         compile_kernels()
         tapes = synthetic_tapes(markets, seed, spec.latency_ms * 1_000_000)
-    admitted, refused = admit(tapes, spec.max_markets)
-    run = Replay(admitted, spec, spec.queue, POINTS if report else 0)
+    run = Replay(tapes, spec, spec.queue, POINTS if report else 0)
     if headless or as_json:
         while not run.advance():
             pass
     else:
         watch(run, seconds)
-    result = finish(run, refused)
+    result = finish(run, jobs=cores())
     if as_json:
         print_json(result.to_json())
     else:

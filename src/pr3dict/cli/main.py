@@ -31,7 +31,7 @@ class CommandEntry(NamedTuple):
 
     name: str
     module: str
-    function: str
+    function: str  # or the name of a `typer.Typer` with commands of its own
     summary: str
 
 
@@ -49,6 +49,12 @@ COMMANDS = (
         "Replay recorded tapes against the strategy and report what it would have earned.",
     ),
     CommandEntry(
+        "scan",
+        "pr3dict.cli.scan",
+        "scan_command",
+        "Rank recorded markets by what quoting them would earn, with the reason for each rejection.",
+    ),
+    CommandEntry(
         "compare",
         "pr3dict.cli.compare",
         "compare_command",
@@ -59,6 +65,18 @@ COMMANDS = (
         "pr3dict.cli.import_",
         "import_command",
         "Turn recordings of other programs into checked tapes.",
+    ),
+    CommandEntry(
+        "tape",
+        "pr3dict.cli.tape",
+        "tape_app",
+        "Look at tapes, check them, cut them and merge them.",
+    ),
+    CommandEntry(
+        "calibrate",
+        "pr3dict.cli.calibrate",
+        "calibrate_command",
+        "Fit the generator of synthetic markets to recorded tapes and compare the two.",
     ),
     CommandEntry(
         "quote",
@@ -88,15 +106,19 @@ class LazyCommand(TyperCommand):
         super().__init__(name=entry.name, help=entry.summary)
         self.entry = entry
 
-    def load(self) -> TyperCommand:
+    def load(self) -> TyperCommand | TyperGroup:
         """Import the command's module and build its parameters from the function's annotations."""
-        function: Callable[..., None] = getattr(
+        found: Callable[..., None] | typer.Typer = getattr(
             importlib.import_module(self.entry.module), self.entry.function
         )
-        app = typer.Typer(add_completion=False)
-        app.command(name=self.entry.name)(function)
+        if isinstance(found, typer.Typer):
+            app = found
+        else:
+            app = typer.Typer(add_completion=False)
+            app.command(name=self.entry.name)(found)
         command = get_command(app)
-        assert isinstance(command, TyperCommand)
+        assert isinstance(command, TyperCommand | TyperGroup)
+        command.name = self.entry.name
         return command
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:

@@ -58,9 +58,19 @@ def render() -> str:
     for entry in COMMANDS:
         command = LazyCommand(entry).load()
         parts.append(f"\n## pr3dict {entry.name}\n\n{command.help or entry.summary}\n")
-        parts.append("\n| option | default | meaning |\n|---|---|---|\n")
-        parts.extend(f"{row}\n" for row in _rows(command))
+        inner = getattr(command, "commands", {})
+        for name, one in inner.items():
+            parts.append(f"\n### pr3dict {entry.name} {name}\n\n{one.help}\n")
+            parts.extend(_table(one))
+        if not inner:
+            parts.extend(_table(command))
     return "".join(parts)
+
+
+def _table(command: Any) -> Iterator[str]:
+    yield "\n| option | default | meaning |\n|---|---|---|\n"
+    for row in _rows(command):
+        yield f"{row}\n"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import numpy as np
 
 from pr3dict.kernels import book as bk
 from pr3dict.kernels import dtypes as d
-from pr3dict.kernels.diff import equity_micros, heat_limit_micros, refresh_exposure, sync_orders
+from pr3dict.kernels.diff import equity_micros, heat_room_micros, refresh_exposure, sync_orders
 from pr3dict.kernels.dtypes import BID
 from pr3dict.kernels.estimators import (
     mature_markouts,
@@ -22,11 +22,13 @@ from pr3dict.kernels.estimators import (
     sample_volatility,
     volume_spike,
 )
-from pr3dict.kernels.exchange import NEVER_NS
 from pr3dict.kernels.fair import update_fair
 from pr3dict.kernels.jit import kernel
 from pr3dict.kernels.position import apply_fill, merge_pairs, settle, value_micros, yes_cash_micros
 from pr3dict.kernels.quote import decide, needs_decision, next_wake_ns, quote_state
+from pr3dict.kernels.quote_state import net_contracts
+from pr3dict.kernels.selection import first_sample_ns, observe_taker
+from pr3dict.kernels.wakes import NEVER_NS, next_due, set_wake, wake_ns
 from pr3dict.kernels.world import World
 
 RETRY_NS = 1_000_000_000  # after a refusal that another try at once would meet again
@@ -70,11 +72,23 @@ def see_event(w: World, event: d.Row) -> None:
         w.markets[m].stirred = 1
     elif kind == d.TRADE:
         observe_trade(w.markets[m], w.params[m], event.side, event.price, event.qty, now_ns)
+        if w.clock[0].selecting != 0:
+            _observe_taker(w, m, event, now_ns)
     else:
         _see_rare_event(w, event, now_ns)
         w.markets[m].stirred = 1
-    if w.params[m].decision_interval_ns == 0:
+    if w.params[m].decision_interval_ns == 0 or w.markets[m].waiting != 0:
         mark_changed(w, m)
+
+
+@kernel
+def _observe_taker(w: World, m: int, event: d.Row, now_ns: int) -> None:
+    """Count a trade for the selection, against the touch before it, own quotes left out."""
+    market = w.markets[m]
+    bid, ask = int(market.bid_price), int(market.ask_price)
+    if market.book_includes_own == 0:  # else the last look, which is never behind where we have orders
+        bid, ask = bk.best_bid(w.books[m], w.grids), bk.best_ask(w.books[m], w.grids)
+    observe_taker(w.selections[m], bid, ask, int(event.side), int(event.price), int(event.qty), now_ns)
 
 
 @kernel
@@ -225,7 +239,7 @@ def decide_changed(w: World, now_ns: int) -> None:
 
 
 @kernel
-def _look(w: World, m: int, now_ns: int) -> None:
+def look(w: World, m: int, now_ns: int) -> None:
     """Bring the touch, fair value and estimators of a market up to `now_ns`."""
     market = w.markets[m]
     params = w.params[m]
@@ -305,8 +319,7 @@ def _requote(w: World, m: int, now_ns: int) -> None:
     was_exit = quote.exit == 1
     if params.policy != d.POLICY_FIXED_SPREAD:  # which reads no liquidity
         measure_liquidity(market, w.books[m], w.depth[m], w.grids, w.orders[m])
-    net_loss = position_loss_micros(market)
-    heat_room = heat_limit_micros(w) - (account.heat_micros - market.loss_micros) - net_loss
+    heat_room = heat_room_micros(w, m)
     cash_room = account.local_cash_micros - (account.locked_micros - market.locked_micros)
     grid = int(w.books[m].grid)
     decide(market, params, w.grids, grid, now_ns, heat_room, cash_room, int(account.killed), quote)
@@ -318,14 +331,6 @@ def _requote(w: World, m: int, now_ns: int) -> None:
     sync_orders(w, now_ns, m)
     _count_decision(w, m)
     _note_exit(w, m, was_exit)
-
-
-@kernel
-def position_loss_micros(market: d.Row) -> int:
-    """Worst-case loss of the position alone, at least 0."""
-    if_yes = int(market.cost_micros) - int(market.yes_contracts)
-    if_no = int(market.cost_micros) - int(market.no_contracts)
-    return max(if_yes, if_no, 0)
 
 
 @kernel
@@ -344,43 +349,54 @@ def _follow_events(w: World, m: int, now_ns: int) -> int:
 
 
 @kernel
+def is_idle(market: d.Row) -> bool:
+    """Without a place, flat, and without an order of ours: nothing to manage, nothing to explain."""
+    flat = net_contracts(market) == 0 and market.open_bid == 0 and market.open_ask == 0
+    return market.waiting != 0 and flat and market.refresh == 0
+
+
+@kernel
 def decide_market(w: World, m: int, now_ns: int) -> None:
-    """Look at market `m`, requote it where that is due, and set when to look again at the latest."""
+    """Look at market `m`, requote it where that is due, and set when to look again at the latest.
+
+    A market that waits for a place and has nothing to manage is only looked at when all are sampled.
+    """
     market = w.markets[m]
+    if market.waiting != 0:
+        clock = w.clock[0]
+        if clock.next_selection_ns == NEVER_NS:
+            clock.next_selection_ns = first_sample_ns(now_ns)
+        if is_idle(market):
+            set_wake(w.wakes, m, NEVER_NS)
+            return
     params = w.params[m]
     interval = int(params.decision_interval_ns)
     if interval > 0:
-        if now_ns < market.wake_ns:
+        if now_ns < wake_ns(w.wakes, m):
             return  # a policy on a clock answers at its next tick
         market.stirred = 0
-        _look(w, m, now_ns)
+        look(w, m, now_ns)
         check_daily_loss(w, now_ns)
         _requote(w, m, now_ns)
         wake = (now_ns // interval + 1) * interval
     else:
-        _look(w, m, now_ns)
+        look(w, m, now_ns)
         check_daily_loss(w, now_ns)
         wake = _follow_events(w, m, now_ns)
     if market.status in (d.CLOSED, d.DETERMINED, d.SETTLED):
         wake = NEVER_NS
-    market.wake_ns = wake
-    clock = w.clock[0]
-    clock.next_wake_ns = min(clock.next_wake_ns, wake)
+    set_wake(w.wakes, m, wake)
 
 
 @kernel
 def wake_markets(w: World, now_ns: int) -> None:
-    """Decide the markets whose time has come and find the next time."""
-    clock = w.clock[0]
-    clock.next_wake_ns = NEVER_NS
-    for m in range(len(w.markets)):
-        market = w.markets[m]
-        if market.wake_ns <= now_ns:
-            if market.stirred or w.params[m].policy != d.POLICY_FIXED_SPREAD:
-                mark_changed(w, m)
-                continue
-            # A fixed spread around an unmoved mid decides what it decided before.
-            market.wake_ns += w.params[m].decision_interval_ns
-        clock.next_wake_ns = min(clock.next_wake_ns, market.wake_ns)
-    if clock.changed_count > 0:
+    """Decide the markets whose time has come, in order of market."""
+    m = next_due(w.wakes, 0, now_ns)
+    while m >= 0:
+        if w.markets[m].stirred or w.params[m].policy != d.POLICY_FIXED_SPREAD:
+            mark_changed(w, m)
+        else:  # a fixed spread around an unmoved mid decides what it decided before
+            set_wake(w.wakes, m, wake_ns(w.wakes, m) + int(w.params[m].decision_interval_ns))
+        m = next_due(w.wakes, m + 1, now_ns)
+    if w.clock[0].changed_count > 0:
         decide_changed(w, now_ns)

@@ -14,7 +14,7 @@ from pr3dict.kernels.jit import kernel
 from pr3dict.kernels.messages import request
 from pr3dict.kernels.position import yes_cash_micros
 from pr3dict.kernels.world import World
-from pr3dict.kernels.worstcase import event_heat_micros, loss_if
+from pr3dict.kernels.worstcase import joined_loss_micros, loss_if
 
 
 @kernel
@@ -42,14 +42,14 @@ def refresh_exposure(w: World, m: int) -> None:
     market.open_ask = open_ask
     account.locked_micros += locked - market.locked_micros
     market.locked_micros = locked
-    before = group_loss_micros(w, m, market.loss_micros)
+    none, swing = siblings_loss(w, m)
+    before = joined_loss_micros(none, swing, int(market.loss_yes_micros), int(market.loss_no_micros))
     if_yes, if_no = loss_if(market, w.orders[m, : market.slots_used])
     if market.status == d.SETTLED:  # what it lost has left equity and is no longer at risk
         if_yes = if_no = 0
     market.loss_yes_micros = if_yes
     market.loss_no_micros = if_no
-    market.loss_micros = max(if_yes, if_no, 0)
-    account.heat_micros += group_loss_micros(w, m, market.loss_micros) - before
+    account.heat_micros += joined_loss_micros(none, swing, if_yes, if_no) - before
     account.max_heat_micros = max(account.max_heat_micros, account.heat_micros)
 
 
@@ -205,13 +205,31 @@ def heat_limit_micros(w: World) -> int:
 
 
 @kernel
-def group_loss_micros(w: World, m: int, alone_micros: int) -> int:
-    """Worst-case loss of the event of market `m`; of the market itself when it stands alone."""
-    event = w.markets[m].event
-    if event < 0:
-        return alone_micros
-    rows = w.markets
-    return event_heat_micros(rows["loss_yes_micros"], rows["loss_no_micros"], rows["event"], event)
+def siblings_loss(w: World, m: int) -> tuple[int, int]:
+    """What the other markets of the event of `m` lose when none of them ends YES, and how much more at worst.
+
+    In micros, as `joined_loss_micros` takes them; O(markets of the event).
+    """
+    none, swing = 0, 0
+    k = int(w.siblings[m])
+    while k != m:
+        other = w.markets[k]
+        none += int(other.loss_no_micros)
+        swing = max(swing, int(other.loss_yes_micros) - int(other.loss_no_micros))
+        k = int(w.siblings[k])
+    return none, swing
+
+
+@kernel
+def heat_room_micros(w: World, m: int) -> int:
+    """What market `m` may lose more by new orders, its present ones left out, until heat is at its limit."""
+    market = w.markets[m]
+    none, swing = siblings_loss(w, m)
+    with_orders = joined_loss_micros(none, swing, int(market.loss_yes_micros), int(market.loss_no_micros))
+    if_yes = int(market.cost_micros) - int(market.yes_contracts)
+    if_no = int(market.cost_micros) - int(market.no_contracts)
+    without = joined_loss_micros(none, swing, if_yes, if_no)
+    return heat_limit_micros(w) - (int(w.account[0].heat_micros) - with_orders) - without
 
 
 @kernel

@@ -7,6 +7,7 @@ micros.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -74,7 +75,8 @@ class Limits:
     price_band_micros: int
     refill_ppm: int
     heat_limit_micros: int
-    heat_elsewhere_micros: int  # of all other markets
+    heat_elsewhere_micros: int  # of all other events
+    siblings: tuple[tuple[int, int], ...] = ()  # losses (if YES, if NO) of the other markets of the event
 
 
 def crosses(side: int, price: int, other: int) -> bool:
@@ -104,12 +106,16 @@ def room(limits: Limits, orders: Sequence[Own], side: int) -> int:
 
 
 def loss_micros(limits: Limits, orders: Sequence[Own]) -> int:
-    """Worst loss of the market over both outcomes, all fills against us."""
+    """Worst loss of the market's event: one market ends YES, or none, and all fills are against us."""
     bids = sum(Fraction(o.price * o.remaining, DOLLAR) for o in orders if o.side == d.BID)
     asks = sum(Fraction((DOLLAR - o.price) * o.remaining, DOLLAR) for o in orders if o.side == d.ASK)
     if_yes = limits.cost_micros - limits.yes + asks
     if_no = limits.cost_micros - limits.no + bids
-    return -(-max(if_yes, if_no, Fraction(0)) // 1)
+    losses = [(math.ceil(if_yes), math.ceil(if_no)), *limits.siblings]
+    worst = 0
+    for winner in range(-1, len(losses)):
+        worst = max(worst, sum(yes if k == winner else no for k, (yes, no) in enumerate(losses)))
+    return worst
 
 
 def leg_for(limits: Limits, orders: Sequence[Own], side: int, size: int) -> int:

@@ -170,6 +170,7 @@ REASON_NAMES: tuple[str, ...] = (
     "exit_unabsorbed",
     "outside_price_band",
     "order_rate_limited",
+    "not_selected",
 )
 (
     R_NO_BOOK,
@@ -209,6 +210,7 @@ REASON_NAMES: tuple[str, ...] = (
     R_EXIT_UNABSORBED,
     R_PRICE_BAND,
     R_ORDER_RATE,
+    R_NOT_SELECTED,
 ) = range(len(REASON_NAMES))
 
 
@@ -254,6 +256,7 @@ MARKET = _row(
         ("reduce_in_place", "i1"),  # an order may shrink without losing its place in the queue
         ("book_includes_own", "i1"),  # the feed shows our orders (live); a recording does not
         ("status", "i1"),
+        ("waiting", "i1"),  # 1: has no place among `max_markets`, so it is only wound down
         ("close_ns", "i8"),  # trading ends; -1: unknown
         ("resolution_ns", "i8"),  # expected resolution; -1: unknown
         ("min_size", "i8"),  # smallest order, micro-contracts
@@ -314,7 +317,6 @@ MARKET = _row(
         ("quoted_state", "i1"),  # what `quote_state` said when it was placed; -1: never quoted
         ("quoted_fair_micros", "i8"),
         ("quoted_ns", "i8"),
-        ("wake_ns", "i8"),  # decide at the latest then
         ("retry_ns", "i8"),  # after a refused order: decide again then; 0: nothing to retry
         ("stirred", "i1"),  # 1: touch, orders or position changed since the last decision
         ("changed", "i1"),  # waits for a decision at the current instant
@@ -322,7 +324,6 @@ MARKET = _row(
         # Risk.
         ("loss_yes_micros", "i8"),  # worst-case loss with resting orders, should YES win
         ("loss_no_micros", "i8"),
-        ("loss_micros", "i8"),  # the worse of both, at least 0
         ("value_micros", "i8"),  # position at fair value, or at the last one known
         ("locked_micros", "i8"),  # cash that own orders lock
         ("exit_alert", "i1"),  # a forced exit did not find enough book
@@ -565,7 +566,7 @@ ACCOUNT = _row(
         ("day_end_ns", "i8"),
         ("killed", "i1"),  # daily loss limit hit
         ("kills", "i8"),
-        ("heat_micros", "i8"),  # worst-case loss of all markets
+        ("heat_micros", "i8"),  # worst-case loss of all markets, over the outcomes of each event
         ("max_heat_micros", "i8"),
         ("order_tokens", "f8"),  # of the exchange's rate limit
         ("order_tokens_ns", "i8"),
@@ -592,6 +593,10 @@ RULES = _row(
         ("day_offset_ns", "i8"),  # start of the venue's trading day, UTC
         ("curve_interval_ns", "i8"),
         ("merge_threshold", "i8"),  # micro-contracts of pairs that are merged back to cash
+        ("max_markets", "i8"),  # places: markets quoted at once; 0: no limit
+        ("rotation_interval_ns", "i8"),
+        ("rotation_advantage_ppm", "i8"),  # by how much a challenger must score more
+        ("selection_memory_ns", "i8"),  # statistics are halved when they span this; 0: never
     ]
 )
 
@@ -625,7 +630,9 @@ CLOCK = _row(
         ("outbox_tail", "i8"),
         ("inbox_head", "i8"),
         ("inbox_tail", "i8"),
-        ("next_wake_ns", "i8"),  # no market wakes earlier
+        ("selecting", "i1"),  # more markets than places: statistics of each are kept
+        ("next_selection_ns", "i8"),  # next sample of all markets
+        ("next_rotation_ns", "i8"),  # next ranking of all markets; 0: not set
         ("next_expiry_ns", "i8"),  # no order expires earlier
         ("next_curve_ns", "i8"),
         ("fill_count", "i8"),

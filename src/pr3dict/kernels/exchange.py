@@ -34,9 +34,8 @@ from pr3dict.kernels.jit import kernel
 from pr3dict.kernels.messages import report
 from pr3dict.kernels.position import settle
 from pr3dict.kernels.queue import queue_after_change, queue_after_trade
+from pr3dict.kernels.wakes import NEVER_NS
 from pr3dict.kernels.world import World
-
-NEVER_NS = 9_223_372_036_854_775_807
 
 # --- the recording --------------------------------------------------------------------------------
 

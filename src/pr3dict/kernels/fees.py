@@ -96,3 +96,15 @@ def fill_rebate_micros(fee: d.Row, maker: bool, price: int, size: int) -> int:
     millions = left // PPM_SCALE
     left_micros = (share * millions + share * (left - millions * PPM_SCALE) // PPM_SCALE) // _E8
     return (whole * share + left_micros) // PPM_SCALE
+
+
+@kernel
+def expected_maker_fee_micros(fee: d.Row, price: int, size: int) -> int:
+    """Maker fee of one fill without the rounding of the balance, which an order's next fills give back."""
+    rate = int(fee.maker_ppm)
+    if fee.kind == d.FEE_KALSHI:
+        unit = max(int(fee.trade_unit_micros), 1)
+        return (fee_ceil_micros(rate, price, size) + unit - 1) // unit * unit
+    if fee.kind == d.FEE_POLYMARKET and rate > 0:
+        return polymarket_fee_micros(rate, price, size)
+    return 0

@@ -8,7 +8,9 @@ as news, so that the true probability p, the posterior of Y, is a martingale wit
 (W. M. Wonham, "Some applications of stochastic differential equations to optimal nonlinear filtering", 1965;
 news adds a normal step of mean +-s^2/2 and variance s^2). Makers quote ladders around a late and noisy view
 of p, noise takers come regardless of p, informed takers hit quotes that p has left behind (L. Glosten and
-P. Milgrom, 1985), others add and cancel depth. Takers may come in clusters (A. Hawkes, 1971).
+P. Milgrom, 1985), others add and cancel depth. Takers may come in clusters (A. Hawkes, 1971), and noise
+takers may copy the side of an earlier taker, who is k takers back with probability (1 - 1/m)^(k-1) / m: the
+discrete autoregression of P. Jacobs and P. Lewis (1978), which gives trades signs with a memory.
 
 Rates are per hour, sizes in micro-contracts, prices in 1/10,000 dollar, log-odds are plain numbers.
 """
@@ -52,15 +54,15 @@ FLOW = _rows(
         ("makers", "i8"),  # at most MAX_MAKERS
         ("levels", "i8"),  # a side of each maker's ladder
         ("level_step", "i8"),  # price between rungs
-        ("half_spread", "i8"),  # price; maker m quotes (1 + m / 4) times as wide
-        ("maker_size", "i8"),  # mean a rung
+        ("half_spread", "i8"),  # price, of maker 0
+        ("maker_size", "i8"),  # mean of the first rung
         ("refresh_rate", "f8"),  # of each maker
         ("view_weight", "f8"),  # share of the gap to the true log-odds that a refresh closes, (0, 1]
         ("view_noise", "f8"),  # log-odds, a refresh
         ("noise_rate", "f8"),
         ("noise_size", "i8"),  # median
         ("noise_size_sigma", "f8"),  # of the logarithm
-        ("noise_buy", "f8"),  # share of noise takers that buy YES
+        ("noise_buy", "f8"),  # share of the noise takers that copy nobody who buy YES
         ("max_sweep", "i8"),  # a noise taker goes this far beyond the touch
         ("informed_rate", "f8"),
         ("informed_size", "i8"),  # median
@@ -70,6 +72,16 @@ FLOW = _rows(
         ("depth_limit", "i8"),  # others hold at most about this a side
         ("clustering", "f8"),  # takers that a taker brings on average, [0, 1)
         ("clustering_decay", "f8"),  # of the excitement, per hour
+        ("maker_step", "f8"),  # maker m quotes (1 + m x maker_step) times as wide as maker 0
+        ("rung_slope", "f8"),  # mean size at rung r: maker_size x exp(rung_slope x r + rung_curve x r^2)
+        ("rung_curve", "f8"),
+        ("depth_reach", "f8"),  # others act this many level steps behind the touch on average
+        ("depth_follow", "f8"),  # share of others that leave a level which a maker's new quotes would cross
+        ("news_tail", "f8"),  # standard deviation of the logarithm of a news item's size
+        ("alert", "f8"),  # share of makers that look again at the moment of news
+        ("informed_size_sigma", "f8"),  # of the logarithm
+        ("herding", "f8"),  # share of noise takers that copy the side of an earlier taker, [0, 1)
+        ("herd_memory", "f8"),  # the copied one is this many takers back on average, 1 or more
     ]
 )
 
@@ -81,6 +93,7 @@ _STATE = _rows(
         ("log_odds", "f8"),
         ("outcome", "i8"),
         ("excitement", "f8"),  # extra takers an hour
+        ("mood", "f8"),  # share of buyers less sellers among past takers, the latest weigh most
         ("bid_level", "i8"),  # -1: none
         ("ask_level", "i8"),  # level count: none
         ("silent", "i8"),  # 1: the book changes without events
@@ -167,7 +180,7 @@ def _advance(p: np.record, s: np.record, words: Sizes, next_ns: int) -> None:
 @njit
 def _rung(p: np.record, prices: Prices, fair: float, maker: int, side: int, rung: int) -> int:
     """Level of a rung; -1 or the level count when it lies off the grid."""
-    distance = p.half_spread * (1.0 + 0.25 * maker) + rung * p.level_step
+    distance = p.half_spread * (1.0 + p.maker_step * maker) + rung * p.level_step
     if side == d.BID:
         return int(np.searchsorted(prices, math.floor(fair - distance), "right")) - 1
     return int(np.searchsorted(prices, math.ceil(fair + distance), "left"))
@@ -184,10 +197,40 @@ def _aim(
             level = _rung(p, prices, fair, maker, side, rung)
             if level < 0 or level >= len(prices):
                 break
+            mean = p.maker_size * math.exp((p.rung_slope + p.rung_curve * rung) * rung)
             standing = owned[maker, side, level]
-            if 2 * standing < p.maker_size:
-                standing = _whole(p.maker_size * (0.5 + uniform(words)))
+            if 2 * standing < mean:
+                standing = _whole(mean * (0.5 + uniform(words)))
             target[side, level] = standing
+
+
+@njit
+def _give_way(
+    out: d.Array,
+    p: np.record,
+    s: np.record,
+    words: Sizes,
+    prices: Prices,
+    owned: Sizes,
+    total: Sizes,
+    target: Sizes,
+) -> None:
+    """Others who stand where a maker wants to quote on the other side may leave: they see the same news."""
+    others = owned.shape[0] - 1
+    low = s.ask_level  # asks from here up to the maker's best bid are in the way
+    high = len(prices) - 1
+    while high >= low and target[d.BID, high] == 0:
+        high -= 1
+    for level in range(low, high + 1):
+        if owned[others, d.ASK, level] > 0 and uniform(words) < p.depth_follow:
+            _change(out, s, prices, owned, total, others, d.ASK, level, -owned[others, d.ASK, level])
+    high = s.bid_level  # bids from here down to its best ask
+    low = 0
+    while low <= high and target[d.ASK, low] == 0:
+        low += 1
+    for level in range(high, low - 1, -1):
+        if owned[others, d.BID, level] > 0 and uniform(words) < p.depth_follow:
+            _change(out, s, prices, owned, total, others, d.BID, level, -owned[others, d.BID, level])
 
 
 @njit
@@ -212,6 +255,8 @@ def _refresh(
             excess = owned[maker, side, level] - target[side, level]
             if excess > 0:
                 _change(out, s, prices, owned, total, maker, side, level, -excess)
+    if p.depth_follow > 0.0:
+        _give_way(out, p, s, words, prices, owned, total, target)
     for side in range(2):
         for level in range(len(prices)):
             lack = target[side, level] - owned[maker, side, level]
@@ -259,10 +304,20 @@ def _take(
 
 
 @njit
+def _follow(p: np.record, s: np.record, side: int) -> None:
+    """Let a taker's side move the mood."""
+    if p.herding > 0.0:
+        sign = 1.0 if side == d.BID else -1.0
+        s.mood += (sign - s.mood) / p.herd_memory
+
+
+@njit
 def _noise_taker(
     out: d.Array, p: np.record, s: np.record, words: Sizes, prices: Prices, owned: Sizes, total: Sizes
 ) -> None:
-    side = d.BID if uniform(words) < p.noise_buy else d.ASK
+    buy = p.noise_buy + p.herding * (0.5 + 0.5 * s.mood - p.noise_buy)
+    side = d.BID if uniform(words) < buy else d.ASK
+    _follow(p, s, side)
     size = _whole(p.noise_size * math.exp(p.noise_size_sigma * normal(words)))
     if side == d.BID and s.ask_level < len(prices):
         _take(out, s, words, prices, owned, total, side, size, float(prices[s.ask_level]) + p.max_sweep)
@@ -275,10 +330,12 @@ def _informed_taker(
     out: d.Array, p: np.record, s: np.record, words: Sizes, prices: Prices, owned: Sizes, total: Sizes
 ) -> None:
     worth = _true_price(s)
-    size = _whole(p.informed_size * math.exp(0.5 * normal(words)))
+    size = _whole(p.informed_size * math.exp(p.informed_size_sigma * normal(words)))
     if s.ask_level < len(prices) and worth - prices[s.ask_level] > p.informed_edge:
+        _follow(p, s, d.BID)
         _take(out, s, words, prices, owned, total, d.BID, size, worth - p.informed_edge)
     elif s.bid_level >= 0 and prices[s.bid_level] - worth > p.informed_edge:
+        _follow(p, s, d.ASK)
         _take(out, s, words, prices, owned, total, d.ASK, size, worth + p.informed_edge)
 
 
@@ -290,7 +347,7 @@ def _others(
     owner = owned.shape[0] - 1
     side = next_word(words) & 1
     touch = s.bid_level if side == d.BID else s.ask_level
-    offset = int(exponential(words) * 2.0) * p.level_step
+    offset = int(exponential(words) * p.depth_reach) * p.level_step
     if touch < 0 or touch >= len(prices):
         return
     if side == d.BID:
@@ -349,7 +406,13 @@ def _happen(
     draw -= p.news_rate
     if draw < 0.0:
         step = p.news_size
+        if p.news_tail > 0.0:  # how much an item tells does not depend on what it tells: still a martingale
+            step *= math.exp(p.news_tail * normal(words))
         s.log_odds += step * step * (s.outcome - 0.5) + step * normal(words)
+        if p.alert > 0.0:
+            for maker in range(p.makers):
+                if uniform(words) < p.alert:
+                    _refresh(out, p, s, words, prices, owned, total, target, views, maker)
         return
     base = p.noise_rate + p.informed_rate
     if draw >= base + s.excitement:

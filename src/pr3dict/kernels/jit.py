@@ -23,7 +23,7 @@ import platformdirs
 F = TypeVar("F", bound=Callable[..., Any])
 
 _PACKAGE_ROOT = Path(__file__).parents[2]
-_FROM = re.compile(r"^\s*from\s+(pr3dict[\w.]*)\s+import\s+([\w, ]*)", re.MULTILINE)
+_FROM = re.compile(r"^\s*from\s+(pr3dict[\w.]*)\s+import\s+(?:\(([^)]*)\)|([\w, ]*))", re.MULTILINE)
 _IMPORT = re.compile(r"^\s*import\s+(pr3dict[\w.]*)", re.MULTILINE)
 
 used_folders: set[Path] = set()  # cache folders of the kernels imported by this process
@@ -45,9 +45,10 @@ def _source_path(module: str) -> Path | None:
 
 def _imported_modules(source: str) -> set[str]:
     modules = set(_IMPORT.findall(source))
-    for package, names in _FROM.findall(source):
+    for package, several, one_line in _FROM.findall(source):
         modules.add(package)
-        modules.update(f"{package}.{name.strip()}" for name in names.split(","))
+        names = (name.split() for name in f"{several},{one_line}".split(","))
+        modules.update(f"{package}.{words[0]}" for words in names if words)  # `a as b` is module a
     return modules
 
 
@@ -86,9 +87,12 @@ def _choose_folder(function: Callable[..., Any]) -> None:
 
 
 def njit(function: F) -> F:
-    """Compile `function` on first call and keep the machine code on disk."""
+    """Compile `function` on first call and keep the machine code on disk.
+
+    While it runs, other Python threads may run too: two calls must not write to the same arrays.
+    """
     _choose_folder(function)
-    compiled: F = numba.njit(cache=True)(function)
+    compiled: F = numba.njit(cache=True, nogil=True)(function)
     return compiled
 
 

@@ -23,7 +23,6 @@ from pr3dict.kernels.quote_levels import (
     side_arrays,
 )
 from pr3dict.kernels.quote_state import (
-    NEVER_NS,
     TIER_CLOSING,
     TIER_FINAL,
     WIDEN,
@@ -32,6 +31,7 @@ from pr3dict.kernels.quote_state import (
     liquidity_micros,
     must_exit_by_time,
     needs_decision,
+    net_contracts,
     net_from_target,
     next_wake_ns,
     quote_state,
@@ -39,6 +39,7 @@ from pr3dict.kernels.quote_state import (
     takes_orders,
     time_tier,
 )
+from pr3dict.kernels.wakes import NEVER_NS
 from pr3dict.kernels.world import Grids
 
 __all__ = [
@@ -86,7 +87,7 @@ def decide(
     _explain_prices(params, quote)
     quote.state = inventory_state(market, params, now_ns)
     _explain_state(market, params, now_ns, quote)
-    reduce_only = _selection(params, heat_room_micros, quote)
+    reduce_only = _selection(market, params, heat_room_micros, quote)
     gate = _gate(market, now_ns, killed, quote)
     if quote.state == d.STATE_FORCED_EXIT:
         if gate != HOLD:
@@ -207,9 +208,11 @@ def _explain_state(market: np.record, params: np.record, now_ns: int, quote: np.
 
 
 @kernel
-def _selection(params: np.record, heat_room_micros: int, quote: np.record) -> bool:
-    """Spec section 2: what fails a filter (or finds no heat left) is only wound down. True if so."""
+def _selection(market: np.record, params: np.record, heat_room_micros: int, quote: np.record) -> bool:
+    """Spec section 2: what has no place, fails a filter or finds no heat is only wound down. True if so."""
     passed = int(quote.reasons)
+    if market.waiting != 0:
+        add_reason(quote, d.R_NOT_SELECTED)
     left_ns = int(quote.resolution_left_ns)
     if quote.liquidity_micros < params.min_liquidity_micros:
         add_reason(quote, d.R_LOW_LIQUIDITY)
@@ -297,10 +300,16 @@ def _decide_fixed_spread(
         quote.skewed_ask_micros = fair + half
     if not two_sided or quote.reasons != 0:
         return
+    if market.waiting != 0:
+        add_reason(quote, d.R_NOT_SELECTED)
+        add_reason(quote, d.R_REDUCE_ONLY)
+    net = net_contracts(market)
     for side in (BID, ASK):
         sign = 1 if side == BID else -1
         if sign * int(quote.net_contracts) >= params.max_inventory:
             add_reason(quote, d.R_BID_CUT_INVENTORY + side)
+            continue
+        if market.waiting != 0 and sign * net >= 0:
             continue
         price = outward_price(grids, grid, side, fair - sign * half)
         if price < 0:
@@ -309,4 +318,6 @@ def _decide_fixed_spread(
         prices, sizes = side_arrays(quote, side)
         prices[0] = price
         sizes[0] = int(params.quote_size)
+        if market.waiting != 0:
+            sizes[0] = min(sizes[0], abs(net))
         quote.levels = 1

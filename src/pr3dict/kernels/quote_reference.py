@@ -38,7 +38,7 @@ def decide(
         _wishes(params, quote, reasons)
         state = _state(market, params, now_ns, reasons)
         quote["state"] = STATES.index(state)
-        reduce_only = _filters(params, heat_room_micros, quote, reasons)
+        reduce_only = _filters(market, params, heat_room_micros, quote, reasons)
         allowed = _gates(market, now_ns, killed, reasons)
         bids, asks = [], []
         if state == "forced_exit" and "exit" in allowed:
@@ -166,9 +166,9 @@ def _state(market: Row, params: Row, now_ns: int, reasons: set[str]) -> str:
     return "skewed" if distance > params["inventory_skew_threshold"] else "normal"
 
 
-def _filters(params: Row, heat_room: int, quote: dict[str, Any], reasons: set[str]) -> bool:
+def _filters(market: Row, params: Row, heat_room: int, quote: dict[str, Any], reasons: set[str]) -> bool:
     left = quote["resolution_left_ns"]
-    failed = set()
+    failed = {"not_selected"} if market["waiting"] else set()
     if quote["liquidity_micros"] < params["min_liquidity_micros"]:
         failed.add("low_liquidity")
     if left == -1:
@@ -434,14 +434,21 @@ def _fixed_spread(
     reasons |= {"daily_loss_limit"} if killed else set()
     if reasons:
         return [], []
+    if market["waiting"]:
+        reasons |= {"not_selected", "reduce_only"}
     sides: dict[str, list[tuple[int, int]]] = {"bid": [], "ask": []}
     for side, wish in wishes.items():
         toward = quote["net_contracts"] if side == "bid" else -quote["net_contracts"]
         price = _round(prices, side, wish) if 0 < wish < MICRO else None
         if toward >= params["max_inventory"]:
             reasons.add(f"{side}_size_cut_inventory")
-        elif price is None:
+            continue
+        held = -_net(market) if side == "bid" else _net(market)
+        if market["waiting"] and held <= 0:
+            continue
+        if price is None:
             reasons.add(f"{side}_off_grid")
-        else:
-            sides[side].append((price, params["quote_size"]))
+            continue
+        size = min(params["quote_size"], held) if market["waiting"] else params["quote_size"]
+        sides[side].append((price, size))
     return sides["bid"], sides["ask"]

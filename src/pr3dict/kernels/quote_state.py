@@ -10,8 +10,7 @@ import numpy as np
 
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.jit import kernel
-
-NEVER_NS = (1 << 63) - 1
+from pr3dict.kernels.wakes import NEVER_NS
 
 # Time tiers of the spread.
 TIER_NONE = 0

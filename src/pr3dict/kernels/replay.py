@@ -13,7 +13,6 @@ from pr3dict.kernels import book as bk
 from pr3dict.kernels import brain
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.exchange import (
-    NEVER_NS,
     arrive,
     expire_orders,
     tape_level,
@@ -26,6 +25,8 @@ from pr3dict.kernels.exchange_orders import integrate, note_mark
 from pr3dict.kernels.jit import kernel, njit
 from pr3dict.kernels.messages import ERROR_CURVE_FULL
 from pr3dict.kernels.position import value_micros
+from pr3dict.kernels.rotation import begin_rotation, select
+from pr3dict.kernels.wakes import NEVER_NS, set_wake
 from pr3dict.kernels.world import World
 
 HORIZONS = len(d.MARKOUT_HORIZONS_NS)
@@ -37,7 +38,6 @@ def _start(w: World, events: d.Array) -> None:
     clock.started = 1
     clock.next_expiry_ns = NEVER_NS
     clock.next_markout_ns = NEVER_NS
-    clock.next_wake_ns = NEVER_NS
     clock.clocked = 1
     for m in range(len(w.markets)):
         w.exchange_books[m].status = w.markets[m].status
@@ -47,8 +47,8 @@ def _start(w: World, events: d.Array) -> None:
             clock.clocked = 0
         if interval > 0 and len(events) > 0:
             wake = (int(events[0].local_ns) // interval + 1) * interval
-        w.markets[m].wake_ns = wake
-        clock.next_wake_ns = min(clock.next_wake_ns, wake)
+        set_wake(w.wakes, m, wake)
+    begin_rotation(w)
     if len(events) > 0:
         clock.next_curve_ns = events[0].exch_ns
 
@@ -134,7 +134,7 @@ def _before_instant(w: World, now_ns: int) -> None:
 def _next_due_ns(w: World) -> int:
     """Earliest time of anything but market data: timers, our messages, reports to us."""
     clock = w.clock[0]
-    earliest = min(clock.next_wake_ns, clock.next_expiry_ns)
+    earliest = min(w.wakes[1], clock.next_expiry_ns, clock.next_selection_ns)
     if clock.outbox_head < clock.outbox_tail:
         earliest = min(earliest, w.outbox[clock.outbox_head & (len(w.outbox) - 1)].at_ns)
     if clock.inbox_head < clock.inbox_tail:
@@ -254,7 +254,9 @@ def _run(w: World, events: d.Array, max_steps: int) -> bool:
             brain.decide_changed(w, now_ns)
             due_ns = _next_due_ns(w)
         if due_ns <= now_ns:
-            if clock.next_wake_ns <= now_ns:
+            if clock.next_selection_ns <= now_ns:
+                select(w, now_ns)
+            if w.wakes[1] <= now_ns:
                 brain.wake_markets(w, now_ns)
             due_ns = _next_due_ns(w)
     clock.exchange_event = i

@@ -14,10 +14,21 @@ import numpy as np
 
 import pr3dict.kernels
 from pr3dict.domain.units import PRICE_SCALE
+from pr3dict.kernels import (
+    archive,
+    estimators,
+    flow_stats,
+    queue,
+    recordings,
+    selection,
+    snapshots,
+    tapecheck,
+    worstcase,
+)
 from pr3dict.kernels import dtypes as d
-from pr3dict.kernels import estimators, queue, recordings, snapshots, tapecheck, worstcase
 from pr3dict.kernels.flow import CONTRACT, DRAWN, FLOW, generate
 from pr3dict.kernels.replay import run
+from pr3dict.kernels.rotation import score_row, watch
 from pr3dict.kernels.world import World, make_grids, new_market, new_world
 
 _SECOND_NS = 1_000_000_000
@@ -58,6 +69,13 @@ _FLOW: dict[str, float] = {
     "depth_limit": 200 * CONTRACT,
     "clustering": 0.2,
     "clustering_decay": 360.0,
+    "maker_step": 0.25,
+    "depth_reach": 2.0,
+    "depth_follow": 0.5,
+    "alert": 0.5,
+    "informed_size_sigma": 0.5,
+    "herding": 0.2,
+    "herd_memory": 4.0,
 }
 
 _PARAMS: dict[str, int] = {
@@ -204,6 +222,21 @@ def _read(recording: d.Array) -> None:
     tickers = np.zeros((2, 4), np.int64)
     scratch = np.zeros(64, np.int16)
     recordings.infer_trades(recording, change, decrease, tickers, np.zeros(n, np.bool_), scratch, figures)
+    archive.assemble_market(recording.copy(), 0)
+    text = np.frombuffer(b'[["0.4","1"]]', np.uint8).copy()
+    prices, sizes = np.zeros((2, 2), np.int64)
+    archive.parse_levels(text, np.array([0, len(text)]), prices, sizes, np.zeros(1, np.int64))
+    flow_stats.observe(
+        recording,
+        np.zeros(1, flow_stats.WINDOW),
+        tapecheck.new_depth(),
+        tapecheck.new_best(),
+        np.zeros(1, flow_stats.TOTALS),
+        np.zeros(n + 1, flow_stats.PATH),
+        np.zeros(n + 1, flow_stats.ORDER),
+        np.zeros((2, flow_stats.DEPTH_LEVELS)),
+        np.zeros(flow_stats.SPREAD_BINS, np.int64),
+    )
 
 
 def _look(world: World) -> None:
@@ -215,6 +248,22 @@ def _look(world: World) -> None:
     worstcase.portfolio_heat_micros(losses, losses, losses)
     estimators.ofi(1, 1, 2, 1, 1, 1, 2, 1)
     queue.fill_probability(1.0, 1.0, 1.0, 1.0)
+
+
+def _judge(events: d.Array) -> None:
+    """What a scan does with a recording."""
+    world = tiny_world()
+    watch(world, events, int(events["local_ns"][-1]))
+    row, params = world.selections[0], world.params[0]
+    left_ns = selection.mean_left_ns(row)
+    score_row(world, 0, left_ns)
+    selection.filter_bits(row, params, left_ns)
+    selection.mean_spread_micros(row)
+    selection.mean_liquidity_micros(row)
+    selection.volatility_micros(row)
+    selection.impact_error_micros(row, 0)
+    times, prices = np.zeros(1, np.int64), np.zeros(1, np.int32)
+    selection.watch_quotes(times, prices, prices, 0, world.markets[0], row)
 
 
 def warm() -> list[Compiled]:
@@ -229,4 +278,5 @@ def warm() -> list[Compiled]:
     finished = run(world, snapshots.flatten_snapshots(recording), 1 << 20)
     assert finished and int(world.account[0].error) == 0, "the tiny market did not reach its end"
     _look(world)
+    _judge(snapshots.flatten_snapshots(recording))
     return kernels()

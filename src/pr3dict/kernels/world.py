@@ -19,7 +19,9 @@ from numba.experimental import structref
 
 from pr3dict.domain.units import PRICE_SCALE
 from pr3dict.kernels import dtypes as d
+from pr3dict.kernels import selection_rows as sr
 from pr3dict.kernels.jit import njit
+from pr3dict.kernels.wakes import new_wakes
 
 IntArray = npt.NDArray[np.int64]
 
@@ -85,6 +87,10 @@ class World(_WorldBase):  # type: ignore[misc]
     watched: npt.NDArray[np.int16]  # (n, 2, levels) our resting orders at a level, WATCH_TAKEN if `consumed`
     active: npt.NDArray[np.int16]  # (n, ORDER_SLOTS) slots of resting orders, the first `live_orders` count
     holdings: d.Array  # (n,) HOLDING at the exchange
+    siblings: npt.NDArray[
+        np.int32
+    ]  # (n,) next market of the same exclusive event, round a ring; itself: alone
+    wakes: IntArray  # (2 x leaves,) when each market is looked at again at the latest: kernels/wakes.py
     changed: npt.NDArray[np.int32]  # markets that wait for a decision, the first `changed_count` count
     scratch: IntArray  # (2 sides, 2, MAX_LEVELS) work space of the diff
     spare_levels: IntArray  # (levels,) work space of a grid change
@@ -93,6 +99,8 @@ class World(_WorldBase):  # type: ignore[misc]
     fills: d.Array  # FILL in order of exchange time
     curve: d.Array  # CURVE samples
     stats: d.Array  # (n,) MARKET_STATS
+    selections: d.Array  # (n,) SELECTION
+    scores: d.Array  # (n,) SCORE
 
 
 FIELDS = tuple(name for name in World.__annotations__)
@@ -132,6 +140,20 @@ if not numba.config.DISABLE_JIT:
         _define_plain_attribute(_name)
 
 
+def sibling_rings(events: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Link the markets of each event in a ring: entry m is the next market of m's event, m itself if alone.
+
+    `events` (n,) numbers the event of each market, -1: none. A walk round the ring meets each once.
+    """
+    rings = np.arange(len(events), dtype=np.int32)
+    first: dict[int, int] = {}
+    for m, event in enumerate(events.tolist()):
+        if event >= 0:
+            before = first.setdefault(event, m)
+            rings[m], rings[before] = rings[before], m
+    return rings
+
+
 @njit
 def _make_world(*arrays: Any) -> World:
     return World(*arrays)
@@ -165,9 +187,7 @@ def new_world(
     books["bid_level"] = -1
     books["ask_level"] = grids.level_count[books["grid"]]
     quotes = np.zeros(n, d.QUOTE)
-    quotes["bid_price"] = -1
-    quotes["ask_price"] = -1
-    quotes["fair_micros"] = -1
+    quotes["bid_price"] = quotes["ask_price"] = quotes["fair_micros"] = -1
     holdings = np.zeros(n, d.HOLDING)
     holdings["own_bid_price"], holdings["own_ask_price"] = d.NO_BID, d.NO_ASK
     stats = np.zeros(n, d.MARKET_STATS)
@@ -191,6 +211,8 @@ def new_world(
         "watched": np.zeros((n, 2, width), np.int16),
         "active": np.zeros((n, d.ORDER_SLOTS), np.int16),
         "holdings": holdings,
+        "siblings": sibling_rings(markets["event"]),
+        "wakes": new_wakes(n),
         "changed": np.zeros(2 * n, np.int32),  # each once, and once more when the kill switch trips
         "scratch": np.zeros((2, 2, d.MAX_LEVELS), np.int64),
         "spare_levels": np.zeros(width, np.int64),
@@ -199,6 +221,8 @@ def new_world(
         "fills": np.zeros(fill_capacity, d.FILL),
         "curve": np.zeros(curve_capacity, d.CURVE),
         "stats": stats,
+        "selections": sr.new_selection(n),
+        "scores": np.zeros(n, sr.SCORE),
     }
     world: World = _make_world(*(arrays[name] for name in FIELDS))
     for name, array in arrays.items():  # the same memory, for readers in Python

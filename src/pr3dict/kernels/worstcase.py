@@ -91,17 +91,13 @@ def event_worst_loss(loss_if_yes: IntArray, loss_if_no: IntArray, exhaustive: bo
 
 
 @kernel
-def event_heat_micros(loss_if_yes: IntArray, loss_if_no: IntArray, event_ids: IntArray, event: int) -> int:
-    """Share of one event in the portfolio's heat: its worst loss, at least 0. O(n), allocates nothing.
+def joined_loss_micros(others_none: int, others_swing: int, if_yes: int, if_no: int) -> int:
+    """Worst loss in micros, at least 0, of one market that loses `if_yes` or `if_no` and its event's others.
 
-    Arrays (n,) are those of `portfolio_heat_micros`, for a caller that keeps its sum up to date by events.
+    `others_none` is what the others lose when none of them ends YES, `others_swing` how much more when the
+    worst of them does (at least 0): both 0 for a market that stands alone. At most one ends YES. O(1).
     """
-    none, swing = 0, 0
-    for i in range(event_ids.shape[0]):
-        if event_ids[i] == event:
-            none += int(loss_if_no[i])
-            swing = max(swing, int(loss_if_yes[i]) - int(loss_if_no[i]))
-    return max(none + swing, 0)
+    return max(others_none + if_no + max(others_swing, if_yes - if_no), 0)
 
 
 @njit

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
-from pr3dict.domain.units import MONEY_SCALE
+from pr3dict.domain.units import MONEY_SCALE, NS_PER_SECOND
 from pr3dict.runtime.spec import OPTIMISTIC, PESSIMISTIC, POWERED, BacktestSpec
-from pr3dict.runtime.tapeset import TapeSet, fee_name
+from pr3dict.runtime.tapeset import TapeSet, exclusive_groups, fee_name
 
+NS_PER_MINUTE = 60 * NS_PER_SECOND
 QUEUE_WORDS = {
     PESSIMISTIC: "every cancelled contract stood behind us, only trades move us up",
     "power": "a cancelled contract stood behind us with b^n / (b^n + f^n), f ahead, b behind",
@@ -69,4 +71,19 @@ def _exchange(tapes: TapeSet, spec: BacktestSpec) -> Iterator[str]:
         "Our orders join behind the displayed size and take their volume out of the recorded takers; the "
         "recording does not react to us."
     )
+    groups = Counter(event for event in exclusive_groups(tapes.metas) if event >= 0)
+    shared = [count for count in groups.values() if count > 1]
+    if shared:
+        yield (
+            f"{_some(tapes, sum(shared))} are outcomes of {len(shared)} exclusive events: at most one "
+            "outcome of each ends YES, and its worst case is taken over them."
+        )
+    rules = spec.rules[0]
+    if 0 < rules["max_markets"] < len(tapes.metas):
+        minutes = rules["rotation_interval_ns"] / NS_PER_MINUTE
+        yield (
+            f"At most {rules['max_markets']} of {len(tapes.metas)} markets are quoted at once, the "
+            f"best-scored that qualify, ranked every {minutes:g} min without looking "
+            "ahead; the others are wound down."
+        )
     yield f"One account with ${spec.cash_micros / MONEY_SCALE:,.2f} trades all tapes; rewards are not scored."

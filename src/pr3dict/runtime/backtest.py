@@ -1,19 +1,21 @@
 """A backtest: recorded tapes through the compiled brain and the simulated exchange, and what came of it.
 
 One account trades all tapes on one clock. The replay runs under the chosen queue model and, for the bracket
-that every result carries, under the most pessimistic and the most optimistic one. Nothing here reads a clock
-but to time the replay itself, so a result is the same each time.
+that every result carries, under the most pessimistic and the most optimistic one, at the same time where
+there are cores. Nothing here reads a clock but to time the replay itself, so a result is the same each time.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from pr3dict import __version__
+from pr3dict.analytics.places import NO_PLACES, Places, places, unselected
 from pr3dict.analytics.refusals import Witness
 from pr3dict.analytics.report import AccountReport, account_report, contracts
 from pr3dict.domain.errors import WorkError
@@ -24,6 +26,7 @@ from pr3dict.kernels.messages import ERROR_FILLS_FULL, ERRORS
 from pr3dict.kernels.warm import tiny_world
 from pr3dict.kernels.world import World, new_world
 from pr3dict.runtime.assumptions import sentences
+from pr3dict.runtime.jobs import Stop, run_jobs
 from pr3dict.runtime.observer import Block, Observer
 from pr3dict.runtime.spec import OPTIMISTIC, PESSIMISTIC, QUEUES, BacktestSpec
 from pr3dict.runtime.tapeset import (
@@ -176,6 +179,7 @@ class BacktestResult:
     spec: BacktestSpec
     report: AccountReport
     not_quoted: tuple[tuple[str, ...], ...]
+    places: tuple[Places, ...]  # empty where every market had one all the time
     pessimistic: Bracket
     optimistic: Bracket
     assumptions: tuple[str, ...]
@@ -255,38 +259,15 @@ class BacktestResult:
             **market.figures.to_json(),
             "reasons": market.reasons,
             "not_quoted_because": list(self.not_quoted[m]),
+            **(self.places[m].to_json() if self.places else NO_PLACES),
         }
 
 
-def admit(tapes: TapeSet, max_markets: int) -> tuple[TapeSet, dict[int, str]]:
-    """Leave out markets that begin while `max_markets` others are open: a strategy quotes no more at a time.
-
-    First come, first served, by first and last event, so that no choice looks ahead. Returns the tapes with
-    the events of the others removed and, for each market left out, why.
-    """
-    order = sorted(range(len(tapes.metas)), key=lambda m: (tapes.first_ns[m], m))
-    open_until: list[int] = []
-    refused: dict[int, str] = {}
-    for m in order:
-        open_until = [end for end in open_until if end >= tapes.first_ns[m]]
-        if len(open_until) < max_markets:
-            open_until.append(tapes.last_ns[m])
-        else:
-            refused[m] = (
-                f"max_markets: {len(open_until)} other markets were open when this one began, "
-                f"max_markets is {max_markets}"
-            )
-    if not refused:
-        return tapes, refused
-    kept = tapes.events[~np.isin(tapes.events["market"], list(refused))]
-    return replace(tapes, events=kept), refused
-
-
 def _run(
-    tapes: TapeSet, spec: BacktestSpec, queue: str, on_progress: OnProgress | None, points: int = 0
+    tapes: TapeSet, spec: BacktestSpec, queue: str, on_progress: OnProgress | None, points: int, stop: Stop
 ) -> Replay:
-    run = Replay(tapes, spec, queue, points)
-    while not run.advance():
+    run = Replay(tapes, spec, queue, points if queue == spec.queue else 0)
+    while not stop.is_set() and not run.advance():
         if on_progress is not None:
             on_progress(queue, run.share_done)
     if on_progress is not None:
@@ -294,25 +275,46 @@ def _run(
     return run
 
 
-def finish(run: Replay, refused: dict[int, str], on_progress: OnProgress | None = None) -> BacktestResult:
-    """The result of a replay that is over, with the runs that its bracket needs."""
+def _run_queues(
+    tapes: TapeSet,
+    spec: BacktestSpec,
+    queues: Sequence[str],
+    on_progress: OnProgress | None,
+    jobs: int,
+    points: int = 0,
+) -> list[Replay]:
+    """Whole replays of the same tapes under several queue models; `points` are of the chosen one."""
+    return run_jobs([partial(_run, tapes, spec, queue, on_progress, points) for queue in queues], jobs)
+
+
+def _why_not_quoted(run: Replay, m: int) -> tuple[str, ...]:
+    """Why market `m` saw no order of ours; empty when it did."""
+    return unselected(run.world, m) or tuple(run.witness.sentences(m, run.world))
+
+
+def finish(
+    run: Replay,
+    on_progress: OnProgress | None = None,
+    *,
+    jobs: int = 1,
+    ends: Sequence[Replay] = (),
+) -> BacktestResult:
+    """The result of a replay that is over; runs what its bracket needs and is not among `ends`."""
     report = run.report()
-    brackets = {}
-    for queue in (PESSIMISTIC, OPTIMISTIC):
-        other = report if queue == run.queue else _run(run.tapes, run.spec, queue, on_progress).report()
-        brackets[queue] = Bracket(queue, other)
-    why = [
-        (refused[m],) if m in refused else tuple(run.witness.sentences(m, run.world))
-        for m in range(len(run.tapes.metas))
-    ]
+    reports = {run.queue: report, **{end.queue: end.report() for end in ends}}
+    missing = [queue for queue in (PESSIMISTIC, OPTIMISTIC) if queue not in reports]
+    for end in _run_queues(run.tapes, run.spec, missing, on_progress, jobs):
+        reports[end.queue] = end.report()
+    why = [_why_not_quoted(run, m) for m in range(len(run.tapes.metas))]
     unsettled = sum(not market.books.valuation.settled for market in report.markets)
     return BacktestResult(
         tapes=run.tapes,
         spec=run.spec,
         report=report,
         not_quoted=tuple(why),
-        pessimistic=brackets[PESSIMISTIC],
-        optimistic=brackets[OPTIMISTIC],
+        places=places(run.world),
+        pessimistic=Bracket(PESSIMISTIC, reports[PESSIMISTIC]),
+        optimistic=Bracket(OPTIMISTIC, reports[OPTIMISTIC]),
         assumptions=tuple(sentences(run.tapes, run.spec, unsettled)),
         elapsed_s=run.elapsed_s,
         blocks=run.observer.blocks(report),
@@ -324,9 +326,16 @@ def finish(run: Replay, refused: dict[int, str], on_progress: OnProgress | None 
 
 
 def run_backtest(
-    tapes: TapeSet, spec: BacktestSpec, on_progress: OnProgress | None = None, *, points: int = 0
+    tapes: TapeSet,
+    spec: BacktestSpec,
+    on_progress: OnProgress | None = None,
+    *,
+    jobs: int = 1,
+    points: int = 0,
 ) -> BacktestResult:
-    """Replay `tapes` under `spec`; `on_progress` hears the queue model and the share done.
+    """Replay `tapes` under `spec`; `on_progress` hears the queue model and the share done, from its thread.
+
+    Up to `jobs` of the queue models run at a time; the result is the same for any number.
 
     `points` is how many samples of a market are kept at most, for a report to draw.
 
@@ -334,5 +343,6 @@ def run_backtest(
         WorkError: a buffer of the replay overflowed, or the exchange's books and its fills differ.
     """
     compile_kernels()
-    admitted, refused = admit(tapes, spec.max_markets)
-    return finish(_run(admitted, spec, spec.queue, on_progress, points), refused, on_progress)
+    queues = list(dict.fromkeys((spec.queue, PESSIMISTIC, OPTIMISTIC)))
+    run, *ends = _run_queues(tapes, spec, queues, on_progress, jobs, points)
+    return finish(run, ends=ends)

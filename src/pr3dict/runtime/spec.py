@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from pr3dict.domain.units import QTY_SCALE
 from pr3dict.kernels import dtypes as d
 from pr3dict.strategies.config import MarketMakingConfig
@@ -35,7 +33,6 @@ class BacktestSpec:
     config: MarketMakingConfig
     params: d.Array
     rules: d.Array
-    max_markets: int
     preset: str
     policy: str
     cash_micros: int
@@ -56,18 +53,12 @@ def make_spec(
     direct_member: bool = False,
 ) -> BacktestSpec:
     """The spec of a strategy's config; `preset` only names it in the report. The trading day is a UTC day."""
-    limits = config.portfolio_limits()
-    rules = np.zeros(1, d.RULES)
-    rules["max_heat_ppm"] = limits.max_heat_ppm
-    rules["daily_loss_limit_micros"] = limits.daily_loss_limit_micros
-    rules["rearm_daily"] = limits.rearm_daily
-    rules["max_order_rate"] = limits.max_order_rate
+    rules = config.to_rules()
     rules["merge_threshold"] = MERGE_THRESHOLD
     return BacktestSpec(
         config=config,
         params=config.to_params(),
         rules=rules,
-        max_markets=config.max_markets,
         preset=preset,
         policy=config.policy,
         cash_micros=cash_micros,

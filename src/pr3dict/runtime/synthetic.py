@@ -1,29 +1,40 @@
-"""Synthetic markets: ten named regimes of the flow generator, as tapes that say that they are synthetic.
+"""Synthetic markets: named regimes of the flow generator, as tapes that say that they are synthetic.
 
-They give a machine without recordings something to run and tests a known truth. What is earned on them is no
-evidence about real markets.
+Ten regimes were chosen by hand, five were fitted to recordings (`market_presets.toml`, docs/calibration.md).
+They give a machine without recordings something to run and tests a known truth. What is earned on them is
+no evidence about real markets.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import math
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
-from pr3dict.domain.errors import UsageError
+from pr3dict.domain.errors import DataError, UsageError
 from pr3dict.domain.fees import KALSHI_TAKER_PPM
 from pr3dict.domain.market import kalshi_grid
 from pr3dict.domain.units import NS_PER_HOUR, NS_PER_SECOND, PRICE_SCALE, QTY_SCALE
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.flow import DRAWN, FLOW, generate
+from pr3dict.kernels.flow_rng import exponential, next_word, normal, seed_words, uniform
 from pr3dict.store.tape import Tape, TapeFee, TapeMeta
 
 OPEN_NS: Final = 1_788_220_800 * NS_PER_SECOND  # 2026-09-01T00:00:00Z, a date that means nothing
 FEED_LATENCY_NS: Final = 40_000_000
 SETTLE_DELAY_NS: Final = 60 * NS_PER_SECOND
 SOURCE_FORMAT: Final = "pr3dict-flow-1"
+PRESETS_FILE: Final = "market_presets.toml"  # beside this module
 MINUTE_H: Final = 1 / 60
+MAX_EVENT_MARKETS: Final = 50
+_DRAW_STREAM: Final = 0x5EED << 24  # what is drawn once a market comes from a seed of its own
 _FIRST_GUESS: Final = 1 << 17  # events; a longer life is generated twice
 
 FEE: Final = TapeFee(
@@ -68,6 +79,21 @@ class Regime(msgspec.Struct, frozen=True, kw_only=True):
     depth_limit_contracts: float = 4_000.0
     clustering: float = 0.3
     clustering_minutes: float = 2.0
+    maker_step: float = 0.25
+    rung_slope: float = 0.0
+    rung_curve: float = 0.0
+    depth_reach: float = 2.0
+    depth_follow: float = 0.0
+    news_tail: float = 0.0
+    alert: float = 0.0
+    informed_sigma: float = 0.5
+    herding: float = 0.0
+    herd_memory: float = 4.0
+    p0_spread: float = 0.0  # standard deviation of the log-odds of p0 from market to market
+    activity_spread: float = 0.0  # the same of the logarithm of the rates
+    size_spread: float = 0.0  # of resting sizes
+    volatility_spread: float = 0.0
+    source: str = "Chosen by hand."  # what the numbers were fitted on
 
 
 REGIMES: Final = (
@@ -80,7 +106,7 @@ REGIMES: Final = (
         p0=0.45,
     ),
     Regime(
-        name="thin",
+        name="few_makers",
         about="few makers with little size",
         makers=2,
         maker_contracts=330.0,
@@ -162,16 +188,37 @@ REGIMES: Final = (
 )
 
 
+def regime_of(name: str, table: Mapping[str, Any]) -> Regime:
+    """The regime that a table of a file of presets holds; keys of other things are passed over.
+
+    Raises:
+        DataError: a number is missing its type.
+    """
+    fields = {key: value for key, value in table.items() if key in Regime.__struct_fields__}
+    try:
+        return msgspec.convert({**fields, "name": name}, Regime)
+    except msgspec.ValidationError as error:
+        raise DataError(f"no valid regime ({error})", key=name) from error
+
+
+@cache
+def fitted_regimes() -> tuple[Regime, ...]:
+    """The regimes that were fitted to recordings."""
+    text = files("pr3dict.runtime").joinpath(PRESETS_FILE).read_text(encoding="utf-8")
+    return tuple(regime_of(name, table) for name, table in tomllib.loads(text).items())
+
+
 def regime(name: str) -> Regime:
-    """The regime of that name.
+    """The regime of that name, chosen by hand or fitted.
 
     Raises:
         UsageError: there is none; the message lists them.
     """
-    for one in REGIMES:
+    known = (*REGIMES, *fitted_regimes())
+    for one in known:
         if one.name == name:
             return one
-    raise UsageError(f"unknown regime {name!r}; choose one of {', '.join(one.name for one in REGIMES)}")
+    raise UsageError(f"unknown regime {name!r}; choose one of {', '.join(one.name for one in known)}")
 
 
 def flow_params(r: Regime, *, open_ns: int = OPEN_NS, feed_latency_ns: int = FEED_LATENCY_NS) -> d.Array:
@@ -216,11 +263,62 @@ def flow_params(r: Regime, *, open_ns: int = OPEN_NS, feed_latency_ns: int = FEE
         "depth_limit": size(r.depth_limit_contracts),
         "clustering": r.clustering,
         "clustering_decay": 60.0 / r.clustering_minutes,
+        "maker_step": r.maker_step,
+        "rung_slope": r.rung_slope,
+        "rung_curve": r.rung_curve,
+        "depth_reach": r.depth_reach,
+        "depth_follow": r.depth_follow,
+        "news_tail": r.news_tail,
+        "alert": r.alert,
+        "informed_size_sigma": r.informed_sigma,
+        "herding": r.herding,
+        "herd_memory": r.herd_memory,
     }
     params = np.zeros(1, FLOW)
     for name in FLOW.names or ():
         params[0][name] = values[name]
     return params
+
+
+def one_market(r: Regime, seed: int) -> Regime:
+    """The regime of one market: what differs from market to market is drawn, means stay as they are."""
+    if not (r.p0_spread or r.activity_spread or r.size_spread or r.volatility_spread):
+        return r
+    words = np.zeros(4, np.int64)
+    seed_words(words, seed ^ _DRAW_STREAM)
+
+    def factor(spread: float) -> float:
+        return math.exp(spread * normal(words) - spread * spread / 2)
+
+    log_odds = math.log(r.p0 / (1 - r.p0)) + r.p0_spread * normal(words)
+    activity, size, volatility = (
+        factor(spread) for spread in (r.activity_spread, r.size_spread, r.volatility_spread)
+    )
+    return msgspec.structs.replace(
+        r,
+        p0=min(max(1 / (1 + math.exp(-log_odds)), 0.02), 0.98),
+        noise_rate=r.noise_rate * activity,
+        informed_rate=r.informed_rate * activity,
+        depth_rate=r.depth_rate * activity,
+        refresh_rate=r.refresh_rate * activity,
+        maker_contracts=r.maker_contracts * size,
+        depth_contracts=r.depth_contracts * size,
+        depth_limit_contracts=r.depth_limit_contracts * size,
+        volatility=r.volatility * volatility,
+        resolve=r.resolve * volatility,
+        news_size=r.news_size * volatility,
+    )
+
+
+def generate_events(params: d.Array, seed: int, prices: npt.NDArray[np.int32]) -> d.Array:
+    """All events of one market; see `kernels.flow.generate`."""
+    events: d.Array = np.zeros(_FIRST_GUESS, d.EVENT)
+    count = generate(events, params, seed, prices)
+    if count > len(events):
+        events = np.zeros(count, d.EVENT)
+        generate(events, params, seed, prices)
+    events.resize(count, refcheck=False)  # gives the rest of the guess back: there may be many markets
+    return events
 
 
 def synthetic_market(
@@ -235,18 +333,69 @@ def synthetic_market(
     Raises:
         UsageError: the regime is unknown or the seed negative.
     """
+    return market_tape(seed, regime(regime_name), open_ns=open_ns, feed_latency_ns=feed_latency_ns)
+
+
+def synthetic_event(
+    seed: int,
+    chosen: Regime,
+    *,
+    markets: int,
+    open_ns: int = OPEN_NS,
+    feed_latency_ns: int = FEED_LATENCY_NS,
+) -> list[Tape]:
+    """Generated markets that exclude each other: exactly one ends YES, market k with probability p0 of k.
+
+    The probabilities are drawn for the event and add up to 1. Given the outcome the markets' flows are
+    independent, so between open and close their prices add up to about 1 only.
+
+    Raises:
+        UsageError: the seed is negative, or there are not 2 to 50 markets.
+    """
+    if not 2 <= markets <= MAX_EVENT_MARKETS:
+        raise UsageError(f"{markets} markets can't exclude each other; choose 2 to {MAX_EVENT_MARKETS}")
+    _check_seed(seed)
+    words = np.zeros(4, np.int64)
+    seed_words(words, seed)
+    weights = [0.2 + float(exponential(words)) for _ in range(markets)]
+    shares = [weight / sum(weights) for weight in weights]
+    draw = float(uniform(words))
+    winner = next((k for k in range(markets) if draw < sum(shares[: k + 1])), markets - 1)
+    tapes = []
+    for k, share in enumerate(shares):
+        outcome = msgspec.structs.replace(chosen, p0=share, p0_spread=0.0, outcome=int(k == winner))
+        market_seed = int(next_word(words)) << 31 | int(next_word(words)) >> 1
+        events, meta = market_tape(market_seed, outcome, open_ns=open_ns, feed_latency_ns=feed_latency_ns)
+        name = f"synthetic-{chosen.name}-event-{seed}"
+        meta = msgspec.structs.replace(
+            meta,
+            ticker=f"{name}-{k}",
+            event_id=name,
+            exclusive=True,
+            session=f"seed-{seed}",
+            quality={"regime": chosen.name, "seed": seed},
+        )
+        tapes.append(Tape(events, meta))
+    return tapes
+
+
+def _check_seed(seed: int) -> None:
     if seed < 0:
         raise UsageError(f"seed {seed} is negative; choose 0 or more")
-    chosen = regime(regime_name)
+
+
+def market_tape(
+    seed: int, chosen: Regime, *, open_ns: int = OPEN_NS, feed_latency_ns: int = FEED_LATENCY_NS
+) -> Tape:
+    """The life of one generated market of any regime, as `synthetic_market`.
+
+    Raises:
+        UsageError: the seed is negative.
+    """
+    _check_seed(seed)
     grid = kalshi_grid(chosen.grid)
-    prices = np.array(grid.prices(), np.int32)
-    params = flow_params(chosen, open_ns=open_ns, feed_latency_ns=feed_latency_ns)
-    events: d.Array = np.zeros(_FIRST_GUESS, d.EVENT)
-    count = generate(events, params, seed, prices)
-    if count > len(events):
-        events = np.zeros(count, d.EVENT)
-        generate(events, params, seed, prices)
-    events = events[:count]
+    params = flow_params(one_market(chosen, seed), open_ns=open_ns, feed_latency_ns=feed_latency_ns)
+    events = generate_events(params, seed, np.array(grid.prices(), np.int32))
     close_ns = open_ns + int(params[0].duration_ns)
     name = f"synthetic-{chosen.name}-{seed}"
     meta = TapeMeta(

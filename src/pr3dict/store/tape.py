@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -24,7 +24,7 @@ from pr3dict.domain.market import PriceGrid, Venue
 from pr3dict.domain.units import PRICE_SCALE, format_contracts, format_price
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels import tapecheck
-from pr3dict.store.layouts import LAYOUTS, Kind, check_rows
+from pr3dict.store.layouts import LAYOUTS, Kind, Rows, check_rows
 
 SCHEMA_VERSION: Final = 1
 META_KEY: Final = b"pr3dict.tape"
@@ -101,7 +101,7 @@ def grid_mask(grids: tuple[PriceGrid, ...]) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def check_tape(events: d.Array, meta: TapeMeta, *, file: str | Path | None = None) -> None:
+def check_tape(events: d.Array | Rows, meta: TapeMeta, *, file: str | Path | None = None) -> None:
     """Check that an exchange could have sent `events`, events in one compiled pass.
 
     Raises:
@@ -115,6 +115,10 @@ def check_tape(events: d.Array, meta: TapeMeta, *, file: str | Path | None = Non
         except DataError as error:
             raise error.at(file=file) from None
         return
+    _check_events(cast("d.Array", events), meta, file)
+
+
+def _check_events(events: d.Array, meta: TapeMeta, file: str | Path | None) -> None:
     if not meta.grids:
         raise DataError("a tape needs at least one price grid", file=file, key="grids")
     if meta.kind == "trades" and np.isin(events["kind"], (d.LEVEL, d.SNAPSHOT)).any():
@@ -153,7 +157,7 @@ def _sentence(code: int, events: d.Array, row: int) -> str:
     return f"{kind} has an impossible value (size {size}, aux {aux})"
 
 
-def to_table(events: d.Array, meta: TapeMeta) -> pa.Table:
+def to_table(events: d.Array | Rows, meta: TapeMeta) -> pa.Table:
     """The Parquet table of a tape, metadata included."""
     schema = LAYOUTS[meta.kind].schema
     columns = [pa.array(events[field.name], type=field.type) for field in schema]
@@ -161,10 +165,11 @@ def to_table(events: d.Array, meta: TapeMeta) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema.with_metadata(metadata))
 
 
-def write_tape(path: str | Path, events: d.Array, meta: TapeMeta) -> None:
+def write_tape(path: str | Path, events: d.Array | Rows, meta: TapeMeta, *, sync: bool = True) -> None:
     """Check a tape and write it to `path`, replacing what was there, whole or not at all.
 
-    The file grows under a temporary name beside `path`, which is removed when anything stops the work.
+    The file grows under a temporary name beside `path`, which is removed when anything stops the work. With
+    `sync` it is on the disk before it takes its name; a caller who writes thousands syncs them together.
 
     Raises:
         DataError: the events are not a valid tape, or the folder can't be written.
@@ -184,8 +189,9 @@ def write_tape(path: str | Path, events: d.Array, meta: TapeMeta) -> None:
             use_dictionary=[name for name in table.schema.names if name not in times],
             column_encoding=dict.fromkeys(times, "DELTA_BINARY_PACKED"),
         )
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        if sync:
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
         temporary.replace(target)
     except OSError as error:
         raise DataError(

@@ -46,12 +46,14 @@ PRICE = Unit("$ of a $1 contract", MONEY_SCALE, "0", "1")
 DOLLARS = Unit("$", MONEY_SCALE, "0", "1000000000")
 ROOT_HOUR = Unit("$ per square-root hour", MONEY_SCALE, "0", "1")
 HOURS = Unit("hours", NS_PER_HOUR, "0", "1000000")
+MINUTES = Unit("minutes", 60 * NS_PER_SECOND, "0", "1000000")
 SECONDS = Unit("seconds", NS_PER_SECOND, "0", "1000000")
 FACTOR = Unit("factor", PPM_SCALE, "0.1", "10")
 SHARE = Unit("share", PPM_SCALE, "0", "1")
 CONTRACTS = Unit("contracts", QTY_SCALE, "0", "1000000")
 COUNT_RATE = Unit("a second", PPM_SCALE, "0.1", "1000")
 COUNT = Unit("count", 1, "1", "1000000")
+TIMES = (HOURS.name, MINUTES.name, SECONDS.name)
 
 _SECONDS_OF_SUFFIX = {
     "ms": Decimal("0.001"),
@@ -63,13 +65,15 @@ _SECONDS_OF_SUFFIX = {
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ms|s|m|h|d)")
 
 
-class PortfolioLimits(NamedTuple):
-    """The settings that hold over all markets, as RULES counts them."""
-
-    max_heat_ppm: int
-    daily_loss_limit_micros: int
-    rearm_daily: bool
-    max_order_rate: float  # a second
+RULES_OF_SETTINGS = {
+    "max_portfolio_heat": "max_heat_ppm",
+    "daily_loss_limit": "daily_loss_limit_micros",
+    "max_markets": "max_markets",
+    "rotation_minutes": "rotation_interval_ns",
+    "rotation_advantage": "rotation_advantage_ppm",
+    "selection_memory": "selection_memory_ns",
+}
+"""Settings that hold over all markets and the RULES field that each becomes."""
 
 
 def _facts(unit: str, scale: int, section: str, param: str, allowed: str) -> dict[str, Any]:
@@ -104,8 +108,8 @@ def _choice(default: Any, section: str, param: str, meaning: str, allowed: str) 
 class MarketMakingConfig(BaseModel):
     """Settings of the market maker. Prices are dollars of a $1 contract: "1%" is Decimal("0.01").
 
-    Hours and seconds also take a text with a suffix: "90s", "5m", "36h", "7d". Each field's unit and meaning
-    stand in its description (and in docs/reference/config.md).
+    Hours, minutes and seconds also take a text with a suffix: "90s", "5m", "36h", "7d". Each field's unit and
+    meaning stand in its description (and in docs/reference/config.md).
 
     Raises:
         ConfigError: unknown key, value out of bounds or finer than counted, or settings that contradict.
@@ -145,6 +149,15 @@ class MarketMakingConfig(BaseModel):
         "Least best ask less best bid, own quotes left out.", high="0.5")
     max_markets: int = _setting(
         "10", COUNT, "Selection", "", "Markets quoted at once: the best-scored that qualify.")
+    rotation_minutes: Decimal = _setting(
+        "10", MINUTES, "Selection", "",
+        "How often all markets are ranked anew; a place that becomes free is given at once.", low="0.1")
+    rotation_advantage: Decimal = _setting(
+        "0.2", SHARE, "Selection", "",
+        "Share by which a market must outscore the one whose place it takes.", high="10")
+    selection_memory: Decimal = _setting(
+        "6", HOURS, "Selection", "",
+        "Span of the statistics behind the score: older ones weigh half, then a quarter.", low="0.01")
 
     base_spread: Decimal = _setting(
         "0.04", PRICE, "Spread", "base_spread_micros", "Spread before anything widens it.")
@@ -281,7 +294,7 @@ class MarketMakingConfig(BaseModel):
         if isinstance(value, bool) and field.annotation is not bool:
             raise ValueError
         match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-        if match is None or _extra(field)["unit"] not in (HOURS.name, SECONDS.name):
+        if match is None or _extra(field)["unit"] not in TIMES:
             return value
         return Decimal(match[1]) * _SECONDS_OF_SUFFIX[match[2]] * NS_PER_SECOND / int(_extra(field)["scale"])
 
@@ -290,7 +303,7 @@ class MarketMakingConfig(BaseModel):
     def _countable(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse what would have to be rounded: only times are rounded, to the nanosecond."""
         extra = _extra(_field(info))
-        is_time = extra["unit"] in (HOURS.name, SECONDS.name)
+        is_time = extra["unit"] in TIMES
         if isinstance(value, Decimal) and not is_time and value * extra["scale"] % 1 != 0:
             raise ConfigError(
                 f"{value} is finer than 0.000001, which is all that is counted; round it", key=info.field_name
@@ -324,14 +337,14 @@ class MarketMakingConfig(BaseModel):
         row["volatility_samples"] = int(self.volatility_window_seconds / self.volatility_grid_seconds)
         return row
 
-    def portfolio_limits(self) -> PortfolioLimits:
-        """What RULES needs of these settings."""
-        return PortfolioLimits(
-            self.integer("max_portfolio_heat"),
-            self.integer("daily_loss_limit"),
-            self.rearm_daily,
-            float(self.max_orders_per_second),
-        )
+    def to_rules(self) -> d.Array:
+        """The settings that hold over all markets as one RULES row, shape (1,); the rest of it stays 0."""
+        row = np.zeros(1, d.RULES)
+        for key, field in RULES_OF_SETTINGS.items():
+            row[field] = self.integer(key)
+        row["rearm_daily"] = self.rearm_daily
+        row["max_order_rate"] = float(self.max_orders_per_second)
+        return row
 
 
 def _extra(field: FieldInfo) -> dict[str, Any]:

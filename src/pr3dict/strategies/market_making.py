@@ -20,7 +20,7 @@ from pr3dict.domain.units import (
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.quote import decide
 from pr3dict.kernels.world import Grids, make_grids, new_market
-from pr3dict.strategies.config import MarketMakingConfig, PortfolioLimits
+from pr3dict.strategies.config import MarketMakingConfig
 from pr3dict.strategies.decision import Decision, decision_of
 
 Number = Decimal | int | str
@@ -44,7 +44,7 @@ _MOST_DOLLARS = 10**9
 class MarketMakingStrategy:
     """Quotes both sides of binary markets by its config and keeps what it holds in each.
 
-    The engine drives it over arrays (`params`, `limits`); `quote` asks the same compiled policy for one
+    The engine drives it over arrays (`params`, `rules`); `quote` asks the same compiled policy for one
     decision from plain numbers.
     """
 
@@ -57,9 +57,9 @@ class MarketMakingStrategy:
         """The config as one PARAMS row, shape (1,)."""
         return self.config.to_params()
 
-    def limits(self) -> PortfolioLimits:
-        """The config's limits over all markets."""
-        return self.config.portfolio_limits()
+    def rules(self) -> d.Array:
+        """The config's limits over all markets as one RULES row, shape (1,)."""
+        return self.config.to_rules()
 
     def update_inventory(
         self, *, market_id: str, side: str, quantity: Number, price: Number, nets: bool = False

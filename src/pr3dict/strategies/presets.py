@@ -28,6 +28,7 @@ _PRESETS: dict[str, dict[str, str | int]] = {
     "short_dated": {
         "min_time_to_resolution": "1m",
         "max_time_to_resolution": "1h",
+        "rotation_minutes": 1,
         "final_hours": "2m",
         "closing_hours": "5m",
         "min_spread": "0.01",

@@ -12,8 +12,8 @@ HEADER = """\
 # Settings of the market maker
 
 Generated from `pr3dict.strategies.config.MarketMakingConfig`. Prices are YES prices in dollars of a $1
-contract: a spread of 4% is `0.04`. Hours and seconds also take a text with a suffix (`"90s"`, `"5m"`,
-`"36h"`, `"7d"`). A later source wins: preset, then the file, then `--set key=value`.
+contract: a spread of 4% is `0.04`. Hours, minutes and seconds also take a text with a suffix (`"90s"`,
+`"5m"`, `"36h"`, `"7d"`). A later source wins: preset, then the file, then `--set key=value`.
 
 ```toml
 [market_making]

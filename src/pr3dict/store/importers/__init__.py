@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import importlib
-import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final
 
-from pr3dict.domain.errors import DataError, UsageError
-from pr3dict.store.importers.common import Imported, ImportedSeries, Importer, MarketReport
-from pr3dict.store.series import write_series
-from pr3dict.store.tape import write_tape
+from pr3dict.domain.errors import UsageError
+from pr3dict.store.importers.common import Importer, MarketReport
+from pr3dict.store.importers.run import WrittenTape, import_recordings, write_imported
+from pr3dict.store.layouts import LAYOUTS
+
+__all__ = [
+    "ALIASES",
+    "FORMATS",
+    "WrittenTape",
+    "defects_of",
+    "get_importer",
+    "import_recordings",
+    "report_json",
+    "share",
+    "summed_details",
+    "write_imported",
+]
 
 FORMATS: Final[tuple[str, ...]] = (
     "kalshi-ws",
@@ -34,16 +45,6 @@ FORMATS: Final[tuple[str, ...]] = (
 """Names of all formats; the module of each is its name with underscores."""
 
 ALIASES: Final = {"kalshi-kxbtc15m-l2-a": "kalshi-kxbtc15m-l2", "kalshi-kxbtc15m-l2-b": "kalshi-kxbtc15m-l2"}
-_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._@+=-]+")
-
-Progress = Callable[[int, int, str], None]  # recordings done, recordings in all, the next one's name
-
-
-class WrittenTape(NamedTuple):
-    """Where a tape or series went and what it was made of."""
-
-    path: Path
-    report: MarketReport
 
 
 def get_importer(name: str) -> Importer:
@@ -54,45 +55,6 @@ def get_importer(name: str) -> Importer:
     module = importlib.import_module(f"{__name__}.{chosen.replace('-', '_')}")
     importer: Importer = module.IMPORTER
     return importer
-
-
-def import_recordings(
-    importer: Importer, paths: Sequence[Path], out: Path, progress: Progress | None = None
-) -> list[WrittenTape]:
-    """Write one tape a market and session of the recordings at `paths` into the folder `out`.
-
-    Every tape is written whole or not at all, and replaces one of the same name.
-
-    Raises:
-        DataError: an input is not what its format promises, or `out` can't be made.
-    """
-    for path in paths:
-        if not path.exists():
-            raise DataError("no such file or folder", file=path)
-    units = importer.find(paths)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"cannot make the folder for tapes ({error.strerror or error})", file=out) from error
-    written: list[WrittenTape] = []
-    for done, unit in enumerate(units):
-        if progress is not None:
-            progress(done, len(units), unit.name)
-        written += [write_imported(made, out) for made in importer.read(unit)]
-    if progress is not None:
-        progress(len(units), len(units), "")
-    return written
-
-
-def write_imported(made: Imported, out: Path) -> WrittenTape:
-    """Write one tape or series into `out` under the name of its session and market."""
-    report = made.report
-    path = out / f"{_UNSAFE.sub('-', report.session)}__{_UNSAFE.sub('-', report.market)}.parquet"
-    if isinstance(made, ImportedSeries):
-        write_series(path, made.table, made.meta)
-    else:
-        write_tape(path, made.events, made.meta)
-    return WrittenTape(path, report)
 
 
 def report_json(written: Sequence[WrittenTape]) -> dict[str, object]:
@@ -108,7 +70,7 @@ def report_json(written: Sequence[WrittenTape]) -> dict[str, object]:
         "trades": sum(r.trades for r in reports),
         "trades_inferred": sum(r.trades_inferred for r in reports),
         "volume_explained": share(explained, volume),
-        "markets": len({r.market for r in reports}),
+        "markets": len({r.market for r in reports if r.kind in LAYOUTS}),
         "settled": sum(r.settled for r in reports),
         "snapshots_checked": sum(r.snapshots_checked for r in reports),
         "snapshots_equal": sum(r.snapshots_equal for r in reports),

@@ -16,7 +16,7 @@ import pyarrow as pa
 from pr3dict.domain.errors import DataError
 from pr3dict.domain.units import NS_PER_SECOND
 from pr3dict.kernels import dtypes as d
-from pr3dict.store.layouts import Kind
+from pr3dict.store.layouts import Kind, Rows
 from pr3dict.store.series import SeriesKind, SeriesMeta
 from pr3dict.store.tape import Scalar, TapeMeta
 
@@ -52,7 +52,7 @@ class MarketReport(msgspec.Struct, frozen=True, kw_only=True):
 class ImportedTape(NamedTuple):
     """A tape ready to be written, with its report."""
 
-    events: d.Array
+    events: d.Array | Rows
     meta: TapeMeta
     report: MarketReport
 

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from pr3dict.domain.errors import DataError
 from pr3dict.domain.fees import KALSHI_TAKER_PPM
@@ -27,6 +28,8 @@ from pr3dict.domain.units import (
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels import recordings, tapecheck
 from pr3dict.store.importers.common import (
+    Imported,
+    ImportedSeries,
     ImportedTape,
     Importer,
     MarketReport,
@@ -36,17 +39,21 @@ from pr3dict.store.importers.common import (
     events_of,
     snapshot_rows,
 )
+from pr3dict.store.importers.kalshi_common import WINDOW_NS
 from pr3dict.store.importers.kalshi_kxbtc15m_session import (
     BookRows,
     IntArray,
     Session,
+    SpotTicks,
     WatchPayload,
     read_session,
+    read_spot,
 )
+from pr3dict.store.series import SCHEMAS, SeriesMeta
 from pr3dict.store.tape import Scalar, TapeFee, TapeMeta
 
 NAME: Final = "kalshi-kxbtc15m-l2"
-WINDOW_NS: Final = 900 * NS_PER_SECOND
+COIN: Final = "BTC-USD"
 SETTLE_DELAY_NS: Final = NS_PER_SECOND
 GRID: Final = kalshi_grid("tapered_deci_cent")
 FEE: Final = TapeFee(
@@ -78,14 +85,16 @@ def _is_session(path: Path) -> bool:
     return path.is_dir() and any(path.glob("orderbook_delta.*.ndjson.gz"))
 
 
-def read(folder: Path) -> list[ImportedTape]:
-    """One tape a market of a session, in order of first appearance.
+def read(folder: Path) -> list[Imported]:
+    """One tape a market of a session, by first appearance, and the coin's price where it was recorded.
 
     Raises:
         DataError: names file and row of what is not as the format promises.
     """
     session = read_session(folder)
-    return [_market_tape(session, index) for index in range(len(session.markets))]
+    tapes: list[Imported] = [_market_tape(session, index) for index in range(len(session.markets))]
+    spot = read_spot(folder)
+    return tapes if spot is None else [*tapes, _spot_series(session.name, spot)]
 
 
 IMPORTER: Final = Importer(NAME, "Kalshi KXBTC15M order books recorded from the WebSocket", find, read)
@@ -343,3 +352,37 @@ def _meta(
             **report.details,
         },
     )
+
+
+# --- the coin -------------------------------------------------------------------------------------
+
+
+def _spot_series(session: str, spot: SpotTicks) -> ImportedSeries:
+    columns = [spot.exch_ns, spot.local_ns, spot.value]
+    table = pa.Table.from_arrays([pa.array(column) for column in columns], schema=SCHEMAS["reference"])
+    repeats = spot.rows - len(spot.exch_ns)
+    defects = []
+    if repeats:
+        defects.append(f"{counted(repeats, 'repeated trade_id')}, left out")
+    if spot.late:
+        defects.append(f"{counted(spot.late, 'trade')} recorded after a later one, put in order of time")
+    report = MarketReport(
+        session=session,
+        market=COIN,
+        kind="reference",
+        events=len(spot.exch_ns),
+        rows=spot.rows,
+        defects=tuple(defects),
+        details={"spot_ticks": len(spot.exch_ns)},
+    )
+    meta = SeriesMeta(
+        kind="reference",
+        venue="coinbase",
+        name=COIN,
+        title="Trades of Bitcoin in dollars on Coinbase",
+        session=session,
+        source_format=NAME,
+        unit="USD per BTC",
+        quality={"defects": len(defects), **report.details},
+    )
+    return ImportedSeries(table, meta, report)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,8 +17,11 @@ from pr3dict.domain.units import PRICE_SCALE, parse_price, parse_quantity
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels import recordings
 from pr3dict.store.importers.common import EventRow, Remembered, Timestamps, event_row, events_of, read_gzip
+from pr3dict.store.importers.kalshi_common import offset_ns
+from pr3dict.store.series import REFERENCE_SCALE
 
 IntArray = npt.NDArray[np.int64]
+MOST_DOLLARS: Final = 1_000_000_000  # no coin costs more: beyond it a price is a fault
 
 
 class _BookPayload(msgspec.Struct, frozen=True):
@@ -70,6 +74,28 @@ class _WatchLine(msgspec.Struct, frozen=True):
     payload_json: WatchPayload
 
 
+class _SpotLine(msgspec.Struct, frozen=True):
+    """A trade of Coinbase's BTC-USD; `last_match` is the one before the recorder subscribed."""
+
+    exchange_ts_utc: str
+    local_recv_ns: int
+    price: Decimal
+    trade_id: str
+    symbol: Literal["BTC-USD"]
+    source: Literal["coinbase_btcusd_matches"]
+    raw_event_type: Literal["match", "last_match"]
+
+
+class SpotTicks(NamedTuple):
+    """Trades of the coin in order of the exchange's time."""
+
+    exch_ns: IntArray
+    local_ns: IntArray
+    value: IntArray  # 1/100,000,000 dollar
+    rows: int  # in the recording
+    late: int  # rows that came after one of a later time
+
+
 class BookRows(NamedTuple):
     """Book messages of a session in order of arrival: deltas as EVENT rows, snapshots by place."""
 
@@ -94,13 +120,13 @@ class Session(NamedTuple):
 
 
 def _each_line(folder: Path, stem: str, line_type: type[Any], use: Callable[[Any], None]) -> int:
-    """Decode every line of the session's `stem.*` files and hand it to `use`; returns how many.
+    """Decode every line of the session's `stem` files and hand it to `use`; returns how many.
 
     A fault in a line, found here or by `use`, becomes a DataError with file and row.
     """
     decoder = msgspec.json.Decoder(line_type)
     count = 0
-    for path in sorted(folder.glob(f"{stem}.*.ndjson.gz")):
+    for path in sorted(folder.glob(f"{stem}.*ndjson.gz")):
         row = 0
         try:
             for row, line in enumerate(read_gzip(path).splitlines(), 1):  # noqa: B007 - the row of a fault
@@ -135,6 +161,34 @@ def read_session(folder: Path) -> Session:
         watch=watch,
         facts=_read_facts(facts_file, folder.name) if facts_file.is_file() else {},
     )
+
+
+def read_spot(folder: Path) -> SpotTicks | None:
+    """The Coinbase BTC-USD trades recorded beside a session; None where there are none.
+
+    A trade that was recorded twice counts once.
+
+    Raises:
+        DataError: names file and row of what is not as the format promises.
+    """
+    parse_time = Timestamps()
+    ticks: dict[str, tuple[int, int, int]] = {}
+
+    def tick(line: _SpotLine) -> None:
+        value = int(line.price * REFERENCE_SCALE) if 0 < line.price < MOST_DOLLARS else 0
+        if not value or Decimal(value) / REFERENCE_SCALE != line.price:
+            raise DataError(f"price {line.price} is not a sum of dollars with at most 8 decimals")
+        ticks.setdefault(
+            line.trade_id, (offset_ns(parse_time, line.exchange_ts_utc), line.local_recv_ns, int(value))
+        )
+
+    count = _each_line(folder, "spot_btcusd_ticks", _SpotLine, tick)
+    if not ticks:
+        return None
+    exch_ns, local_ns, value = np.array(list(ticks.values()), np.int64).T
+    order = np.argsort(exch_ns, kind="stable")
+    late = int((exch_ns < np.maximum.accumulate(exch_ns)).sum())
+    return SpotTicks(exch_ns[order], local_ns[order], value[order], count, late)
 
 
 def _read_book(folder: Path, parse_time: Timestamps) -> tuple[BookRows, list[str]]:

@@ -31,19 +31,17 @@ from pr3dict.store.importers.common import (
     read_gzip,
     snapshot_rows,
 )
+from pr3dict.store.importers.polymarket_common import MIN_SIZE, MS_NS, Ticks
 from pr3dict.store.tape import TapeFee, TapeMeta
 
 NAME: Final = "polymarket-mlb-l2"
 NEEDED: Final = ("market_slug", "asset_id", "event_type", "price", "side", "size", "hash", "timestamp")
 SIDES: Final = {"bid": d.BID, "BUY": d.BID, "ask": d.ASK, "SELL": d.ASK}
-TICKS: Final = (100, 10, 1)  # $0.01, 0.001, 0.0001
-MS_NS: Final = 1_000_000
 OUTAGE_NS: Final = 60_000 * MS_NS  # a longer silence is a recorder outage
 MOST_OTHER_CHANGES: Final = (
     3  # a snapshot that differs in more levels than this besides its trade is no trade's
 )
 DECIDED: Final = PRICE_SCALE * 95 // 100  # a final price at or beyond this is the practical end of the game
-MIN_SIZE: Final = 5 * QTY_SCALE
 FEE: Final = TapeFee(
     kind="none",
     source="Polymarket charged no fee on sports markets in June 2025; its category fees began on 2026-03-30.",
@@ -271,7 +269,7 @@ class _Builder:
     def __init__(self) -> None:
         self.rows: list[EventRow] = []
         self.book: Sides | None = None  # None before the first snapshot
-        self.ticks: list[int] = []
+        self.ticks = Ticks()
         self.snapshots = self.deltas = self.trades = 0
         self.checked = self.equal = self.identical = 0
         self.mirror_checked = self.mirror_equal = self.unclear = self.early = 0
@@ -303,15 +301,8 @@ class _Builder:
 
     def _note_tick(self, message: _Message) -> None:
         """The venue announces no tick here: a finer price than any before shows that it changed."""
-        tick = self.ticks[-1] if self.ticks else TICKS[0]
-        for finer in TICKS:
-            if finer < tick and any(price % tick for _, price, _ in message.levels):
-                tick = finer
-        if not self.ticks:
-            self.ticks.append(tick)
-        elif tick < self.ticks[-1]:
-            self.ticks.append(tick)
-            self.rows.append(event_row(message.now_ns, message.now_ns, d.TICK, aux=len(self.ticks) - 1))
+        if self.ticks.finer(price for _, price, _ in message.levels):
+            self.rows.append(event_row(message.now_ns, message.now_ns, d.TICK, aux=len(self.ticks.seen) - 1))
 
     def _snapshot(self, message: _Message, *, trade_may_show: bool) -> None:
         self.snapshots += 1
@@ -392,7 +383,7 @@ def _tape(path: Path, recording: _Recording) -> ImportedTape:
             "snapshots_identical": builder.identical,
             "mirror_checked": builder.mirror_checked,
             "mirror_equal": builder.mirror_equal,
-            "tick_changes": len(builder.ticks) - 1,
+            "tick_changes": len(builder.ticks.seen) - 1,
             "outages": recording.outages,
         },
     )
@@ -412,7 +403,7 @@ def _resolution_ns(book: Sides, last_ns: int) -> int:
 
 def _meta(recording: _Recording, builder: _Builder, report: MarketReport) -> TapeMeta:
     assert builder.book is not None
-    grids: tuple[PriceGrid, ...] = tuple(polymarket_grid(tick) for tick in builder.ticks)
+    grids: tuple[PriceGrid, ...] = tuple(polymarket_grid(tick) for tick in builder.ticks.seen)
     return TapeMeta(
         venue="polymarket",
         ticker=recording.slug,
