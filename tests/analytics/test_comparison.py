@@ -147,7 +147,7 @@ def test_more_runs_raise_the_bar():
     assert c._judge("A", "B", *near, 0.02, c.CALLED)[0] == c.DIFFERENCE
     verdict_of_four, sentence = c._judge("A", "B", *near, 0.02, c.CALLED / 4)
     assert verdict_of_four == c.NOISE
-    assert "a difference is called at p <= 0.00625 only, here p = 0.020" in sentence
+    assert "a difference is called at p <= 0.005 only, here p = 0.020" in sentence
 
 
 @pytest.mark.parametrize(
@@ -164,8 +164,8 @@ def test_more_runs_raise_the_bar():
             "in total -$9.00 (95% interval -$17.00 to $1.00, noise).",
         ),
         (
-            (9.0, -1.0, 19.0), (0.002, -0.001, 0.005), 0.024,
-            "B earns more than A by $9.00 (95% interval -$1.00 to $19.00), p = 0.024; ",
+            (9.0, -1.0, 19.0), (0.002, -0.001, 0.005), 0.018,
+            "B earns more than A by $9.00 (95% interval -$1.00 to $19.00), p = 0.018; ",
             "a contract 0.20c (95% interval -0.10c to 0.50c, noise).",
         ),
         (

@@ -113,7 +113,7 @@ def test_the_chosen_end_of_the_bracket_is_named_once():
 def test_settings_that_differ_are_listed_and_no_others():
     assert "Every setting is the default." in visible(page())
     conservative = visible(page(preset="conservative"))
-    assert re.search(r"base_spread\s+0\.06\s+0\.04", conservative)
+    assert re.search(r"base_spread \$ of a \$1 contract 0\.06 0\.04", conservative)
     assert "requote_threshold" not in conservative
 
 

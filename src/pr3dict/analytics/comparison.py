@@ -22,7 +22,7 @@ MICRO = 1_000_000
 MIN_BLOCKS = 8  # with fewer no resampling says anything
 MIN_DIFFERING = 6  # fewer signs than that agree by chance too often: 2 / 2^5 > 0.05
 LEVEL = 0.95  # of the intervals, both measures of a pair together
-CALLED = 0.025  # a difference is called at this p-value, shared among the runs that are compared
+CALLED = 0.02  # a difference is called at this p-value, shared among the runs that are compared
 
 NOISE = "noise"
 DIFFERENCE = "difference"

@@ -97,7 +97,7 @@ def waterfall(pnl: Attribution) -> Figure:
         "layout": _layout(
             xaxis=_axis(
                 tickformat="$,~f",
-                nticks=4,
+                nticks=5,
                 tickangle=0,
                 zeroline=True,
                 zerolinecolor="@muted",

@@ -505,12 +505,10 @@ def settings(c: Context) -> Section:
     """What was set, and how to get this page again."""
     spec, tapes = c.result.spec, c.result.tapes
     changed = changed_settings(spec.config)
-    rows: list[tuple[str | Cell, ...]] = [
-        (key, value, default, Cell(unit, style="words")) for key, value, default, unit in changed
-    ]
-    heads = ("Setting", "Here", "Default", "Unit")
+    rows = [(key, unit, value, default) for key, value, default, unit in changed]
+    heads = ("Setting", "Unit", "Here", "Default")
     shown = (
-        table(heads, rows, label="Settings that differ")
+        table(heads, rows, label="Settings that differ", words=2, style="narrow")
         if rows
         else tag("p", "Every setting is the default.")
     )
