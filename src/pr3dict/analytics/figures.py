@@ -58,6 +58,8 @@ def _layout(**more: Any) -> dict[str, Any]:
         **more,
     }
 
+LONG_NS = 20 * 86_400 * 10**9  # from here on the time of day says nothing
+
 
 def _rounded(values: npt.ArrayLike, digits: int = 6) -> list[float]:
     found: list[float] = np.round(np.asarray(values, np.float64), digits).tolist()
@@ -114,7 +116,10 @@ def _clock_axis(clock: Clock) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Axis over recorded time with a date at even steps, and a line where something was left out."""
     total = clock.total_ns / 3.6e12
     places = [total * k / TICKS for k in range(TICKS + 1)]
-    form = "%H:%M<br>%d %b" if clock.total_ns < 20 * 86_400 * 10**9 else "%d %b<br>%Y"
+    years = {_moment(clock.at_ns(place), "%Y") for place in (0, total)}
+    form = "%H:%M<br>%d %b" if len(years) == 1 else "%d %b<br>%Y"
+    if clock.total_ns >= LONG_NS:
+        form = "%d %b<br>%Y"
     axis = _axis(
         tickvals=_rounded(places),
         ticktext=[_moment(clock.at_ns(place), form) for place in places],

@@ -213,7 +213,7 @@ def _infer_trades(book: _Book, events: d.Array, tickers: IntArray) -> _Trades:
     table = np.zeros(recordings.CELLS, np.int16)
     recordings.infer_trades(events, book.change[:n], book.decrease[:n], scaled, traded, table, figures)
     details: dict[str, Scalar] = {
-        "volume_factor": factor,
+        "volume_factor": str(factor),
         "ticker_windows": int(figures[recordings.WINDOWS]),
         "ticker_windows_exact": int(figures[recordings.EXACT_WINDOWS]),
     }
@@ -274,6 +274,7 @@ def _market_tape(session: Session, index: int) -> ImportedTape:
         market=ticker,
         events=len(events),
         snapshots=book.snapshots,
+        rows=book.snapshots + book.deltas + len(tickers),
         deltas=book.deltas,
         trades=n_trades,
         trades_inferred=n_trades,

@@ -368,6 +368,7 @@ def _tape(path: Path, recording: _Recording) -> ImportedTape:
         market=recording.slug,
         events=len(events),
         snapshots=builder.snapshots,
+        rows=recording.rows,
         deltas=builder.deltas,
         trades=builder.trades,
         trades_inferred=builder.trades,
