@@ -127,7 +127,7 @@ def test_verdicts() -> None:
     recorded = r.measure(some)
     errors = {row.key: 0.01 for row in r.ROWS}
     same = r.compare(recorded, errors, recorded, 9)
-    assert r.resembles(same) and {one.verdict for one in same} == {"yes"}
+    assert r.resembles(same) and {one.verdict for one in same} <= {"yes", "unknown"}
     for key, factor, verdict in (
         ("trade_rate", 1.3, "yes"),
         ("trade_rate", 1.45, "no"),
@@ -144,11 +144,13 @@ def test_verdicts() -> None:
 
 def test_a_market_resembles_itself_on_other_seeds_but_no_other_regime() -> None:
     own = [r.sample_tape(synthetic_market(seed, "short_dated")) for seed in range(12)]
-    fresh = r.measure([r.sample_tape(synthetic_market(seed, "short_dated")) for seed in range(50, 62)])
+    other = [r.sample_tape(synthetic_market(seed, "short_dated")) for seed in range(50, 62)]
     calm = r.measure([r.sample_tape(synthetic_market(seed, "calm")) for seed in range(2)])
-    recorded, errors = r.measure(own), r.standard_errors(own)
-    assert r.resembles(r.compare(recorded, errors, fresh, 11))
-    assert not r.resembles(r.compare(recorded, errors, calm, 11))
+    recorded, fresh = r.measure(own), r.measure(other)
+    errors, theirs = r.standard_errors(own), r.standard_errors(other)
+    both = {key: math.hypot(errors[key], theirs[key]) for key in errors}
+    assert sum(one.verdict == "no" for one in r.compare(recorded, both, fresh, 22)) <= 1
+    assert sum(one.verdict == "no" for one in r.compare(recorded, both, calm, 22)) > 10
 
 
 def test_the_last_minute_and_the_tails_are_left_out() -> None:

@@ -58,6 +58,7 @@ def _layout(**more: Any) -> dict[str, Any]:
         **more,
     }
 
+
 LONG_NS = 20 * 86_400 * 10**9  # from here on the time of day says nothing
 
 

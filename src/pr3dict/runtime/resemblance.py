@@ -36,6 +36,7 @@ CHANGE_SECONDS: Final = (1, 10, 60)
 MARKOUT_SECONDS: Final = tuple(ns // NS_PER_SECOND for ns in d.MARKOUT_HORIZONS_NS)
 SIGN_LAGS: Final = (1, 5, 10)
 JUMP_COLUMN: Final = 1  # of CHANGE_SECONDS
+JUMP_NEIGHBOURS: Final = 15  # changes on either side that say what is usual
 JUMP_CENTS: Final = 3.0
 JUMP_SIGMAS: Final = 4.0
 NORMAL_MAD: Final = 1.4826  # standard deviation of a normal variable over its median absolute value
@@ -57,6 +58,7 @@ class Sample:
     signs: Floats  # +1: the taker bought YES
     markouts: Floats  # (orders, horizons), cents in the maker's favour, NaN where not reached
     changes: tuple[Floats, ...]  # of the mid over each of CHANGE_SECONDS, cents
+    jumps: tuple[npt.NDArray[np.bool_], ...]  # which of `changes` are large for their neighbourhood
     first_mid: float  # dollars, of the first counted interval; NaN: none
 
 
@@ -92,6 +94,7 @@ def sample_events(events: d.Array, step: int, begin_ns: int, end_ns: int, name: 
     orders = orders[: int(totals[0]["orders"])].copy()
     counted = path["mid2"][path["counted"] == 1]
     signs = np.where(orders["side"] == d.BID, 1.0, -1.0)
+    changes = tuple(_changes(path, seconds * NS_PER_SECOND) for seconds in CHANGE_SECONDS)
     return Sample(
         name=name,
         counted_ns=int(totals[0]["counted_ns"]),
@@ -101,7 +104,8 @@ def sample_events(events: d.Array, step: int, begin_ns: int, end_ns: int, name: 
         sizes=orders["qty"] / QTY_SCALE,
         signs=signs,
         markouts=_markouts(path, orders, signs),
-        changes=tuple(_changes(path, seconds * NS_PER_SECOND) for seconds in CHANGE_SECONDS),
+        changes=changes,
+        jumps=tuple(_is_jump(one) for one in changes),
         first_mid=float(counted[0]) / (2 * PRICE_SCALE) if len(counted) else math.nan,
     )
 
@@ -199,31 +203,28 @@ def _sign_correlation(lag: int, samples: Sequence[Sample]) -> float:
     return (float(np.concatenate(pairs).mean()) - mean * mean) / (1.0 - mean * mean)
 
 
-def _jump_threshold(changes: Floats) -> float:
-    """Change in cents from which on a tape's change of the mid is a jump."""
-    usual = NORMAL_MAD * float(np.median(np.abs(changes))) if len(changes) else 0.0
-    return max(JUMP_CENTS, JUMP_SIGMAS * usual)
+def _is_jump(changes: Floats) -> npt.NDArray[np.bool_]:
+    """Which of a tape's changes of the mid are large for their neighbourhood."""
+    if not len(changes):
+        return np.zeros(0, np.bool_)
+    size = np.abs(changes)
+    around = np.pad(size, JUMP_NEIGHBOURS, constant_values=math.nan)
+    near = np.lib.stride_tricks.sliding_window_view(around, 2 * JUMP_NEIGHBOURS + 1)
+    usual = NORMAL_MAD * np.nanmedian(near, axis=1)
+    large: npt.NDArray[np.bool_] = size >= np.maximum(JUMP_CENTS, JUMP_SIGMAS * usual)
+    return large
 
 
 def _volatility(column: int, samples: Sequence[Sample]) -> float:
     """Root of the truncated realised variance (C. Mancini, 2009): jumps are counted apart."""
-    total, moves = 0.0, 0
-    for one in samples:
-        changes = one.changes[column]
-        small = changes[np.abs(changes) < _jump_threshold(changes)]
-        total += float(small @ small)
-        moves += len(changes)
+    total = sum(float(np.sum(one.changes[column][~one.jumps[column]] ** 2)) for one in samples)
+    moves = sum(len(one.changes[column]) for one in samples)
     return math.sqrt(total / moves * 3600 / CHANGE_SECONDS[column]) if moves else math.nan
 
 
 def _jumps(samples: Sequence[Sample]) -> Floats:
     """Sizes in cents of the jumps over 10 s."""
-    sizes = []
-    for one in samples:
-        changes = one.changes[JUMP_COLUMN]
-        size = np.abs(changes)
-        sizes.append(size[size >= _jump_threshold(changes)])
-    return np.concatenate(sizes)
+    return np.concatenate([np.abs(one.changes[JUMP_COLUMN][one.jumps[JUMP_COLUMN]]) for one in samples])
 
 
 def _jump_rate(samples: Sequence[Sample]) -> float:

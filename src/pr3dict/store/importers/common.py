@@ -82,6 +82,30 @@ class Importer(NamedTuple):
     read: Callable[[Path], Iterable[Imported]]
 
 
+def each_once(
+    paths: Sequence[Path], recordings_at: Callable[[Path], Sequence[Path]], missing: str
+) -> list[Path]:
+    """The recordings that `recordings_at` finds at each of `paths`, each once.
+
+    Raises:
+        DataError: says `missing` and names the path where it finds none.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        recordings = recordings_at(path)
+        if not recordings:
+            raise DataError(missing, file=path)
+        found.update(dict.fromkeys(recordings))
+    return list(found)
+
+
+def files_at(path: Path, pattern: str, *, strict: bool = False) -> list[Path]:
+    """The files of that pattern in a folder, or the file itself (`strict`: only when its name fits)."""
+    if path.is_dir():
+        return sorted(path.glob(pattern))
+    return [path] if not strict or path.match(pattern) else []
+
+
 def read_gzip(path: Path) -> bytes:
     """The whole content of a gzip file.
 

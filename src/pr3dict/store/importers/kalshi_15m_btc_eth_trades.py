@@ -33,6 +33,7 @@ from pr3dict.store.importers.common import (
     Remembered,
     Timestamps,
     counted,
+    each_once,
     event_row,
     events_of,
 )
@@ -89,14 +90,12 @@ class _Tally(NamedTuple):
 
 def find(paths: Sequence[Path]) -> list[Path]:
     """The trade files at `paths`: sets, folders of files, or files themselves, each once."""
-    found: dict[Path, None] = {}
-    for path in paths:
-        inner = path / "trades" if (path / "trades").is_dir() else path
-        files = sorted(inner.glob("KX*.csv.gz")) if inner.is_dir() else [inner]
-        if not files:
-            raise DataError(f"no {NAME} recording here: it holds no KX*.csv.gz", file=path)
-        found.update(dict.fromkeys(files))
-    return list(found)
+    return each_once(paths, _files, f"no {NAME} recording here: it holds no KX*.csv.gz")
+
+
+def _files(path: Path) -> list[Path]:
+    inner = path / "trades" if (path / "trades").is_dir() else path
+    return sorted(inner.glob("KX*.csv.gz")) if inner.is_dir() else [inner]
 
 
 def read(path: Path) -> list[ImportedTape]:

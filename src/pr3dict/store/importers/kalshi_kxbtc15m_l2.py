@@ -35,6 +35,7 @@ from pr3dict.store.importers.common import (
     MarketReport,
     Timestamps,
     counted,
+    each_once,
     event_row,
     events_of,
     snapshot_rows,
@@ -69,16 +70,13 @@ TIMES_SOURCE: Final = (
 
 def find(paths: Sequence[Path]) -> list[Path]:
     """The session folders at `paths`: sets, folders of sessions, or sessions themselves, each once."""
-    found: dict[Path, None] = {}
-    for path in paths:
-        inner = path / "sessions" if (path / "sessions").is_dir() else path
-        sessions = [path] if _is_session(path) else sorted(p for p in inner.glob("*") if _is_session(p))
-        if not sessions:
-            raise DataError(
-                f"no {NAME} session here: none of its folders holds orderbook_delta.*.ndjson.gz", file=path
-            )
-        found.update(dict.fromkeys(sessions))
-    return list(found)
+    missing = f"no {NAME} session here: none of its folders holds orderbook_delta.*.ndjson.gz"
+    return each_once(paths, _sessions, missing)
+
+
+def _sessions(path: Path) -> list[Path]:
+    inner = path / "sessions" if (path / "sessions").is_dir() else path
+    return [path] if _is_session(path) else sorted(p for p in inner.glob("*") if _is_session(p))
 
 
 def _is_session(path: Path) -> bool:

@@ -10,7 +10,14 @@ import pyarrow as pa
 
 from pr3dict.domain.errors import DataError
 from pr3dict.domain.units import MONEY_SCALE, parse_money
-from pr3dict.store.importers.common import ImportedSeries, Importer, MarketReport, Timestamps, counted
+from pr3dict.store.importers.common import (
+    ImportedSeries,
+    Importer,
+    MarketReport,
+    Timestamps,
+    counted,
+    each_once,
+)
 from pr3dict.store.importers.kalshi_common import WINDOW_NS, csv_rows, named_close_ns
 from pr3dict.store.series import SCHEMAS, SeriesMeta
 
@@ -25,13 +32,12 @@ _Row = dict[str, Any]
 
 def find(paths: Sequence[Path]) -> list[Path]:
     """The settlement files at `paths`: sets or the files themselves, each once."""
-    found: dict[Path, None] = {}
-    for path in paths:
-        file = path / FILE if path.is_dir() else path
-        if not file.is_file():
-            raise DataError(f"no {NAME} set here: it holds no {FILE}", file=path)
-        found[file] = None
-    return list(found)
+    return each_once(paths, _file, f"no {NAME} set here: it holds no {FILE}")
+
+
+def _file(path: Path) -> list[Path]:
+    file = path / FILE if path.is_dir() else path
+    return [file] if file.is_file() else []
 
 
 def read(path: Path) -> list[ImportedSeries]:

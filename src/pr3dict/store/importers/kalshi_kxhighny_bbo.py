@@ -19,7 +19,15 @@ import numpy.typing as npt
 from pr3dict.domain.errors import DataError
 from pr3dict.domain.fees import KALSHI_TAKER_PPM
 from pr3dict.kernels import dtypes as d
-from pr3dict.store.importers.common import ImportedTape, Importer, MarketReport, Remembered, counted
+from pr3dict.store.importers.common import (
+    ImportedTape,
+    Importer,
+    MarketReport,
+    Remembered,
+    counted,
+    each_once,
+    files_at,
+)
 from pr3dict.store.importers.kalshi_common import csv_rows, named_day, wall_ns
 from pr3dict.store.layouts import NONE, QUOTE_ROW
 from pr3dict.store.tape import Scalar, TapeFee, TapeMeta
@@ -75,13 +83,8 @@ class _Day(NamedTuple):
 
 def find(paths: Sequence[Path]) -> list[Path]:
     """The day files at `paths`: sets or files themselves, each once."""
-    found: dict[Path, None] = {}
-    for path in paths:
-        files = sorted(path.glob("market_data_KXHIGHNY-*.csv*")) if path.is_dir() else [path]
-        if not files:
-            raise DataError(f"no {NAME} recording here: it holds no market_data_KXHIGHNY-*.csv.gz", file=path)
-        found.update(dict.fromkeys(files))
-    return list(found)
+    missing = f"no {NAME} recording here: it holds no market_data_KXHIGHNY-*.csv.gz"
+    return each_once(paths, lambda path: files_at(path, "market_data_KXHIGHNY-*.csv*"), missing)
 
 
 def read(path: Path) -> Iterator[ImportedTape]:

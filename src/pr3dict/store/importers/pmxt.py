@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from pr3dict.domain.errors import DataError
 from pr3dict.kernels import dtypes as d
-from pr3dict.store.importers.common import ImportedTape, Importer, counted
+from pr3dict.store.importers.common import ImportedTape, Importer, counted, each_once, files_at
 from pr3dict.store.importers.pmxt_columns import COLUMNS, REPEATED, Batch, BatchReader, check_schema
 from pr3dict.store.importers.polymarket_market import MarketFacts, market_tape
 
@@ -32,13 +32,8 @@ YES_SOURCE: Final = "YES is the token with the smaller id, since the archive doe
 
 def find(paths: Sequence[Path]) -> list[Path]:
     """The Parquet files at `paths`, files or folders of them, each once."""
-    found: dict[Path, None] = {}
-    for path in paths:
-        files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
-        if not files:
-            raise DataError(f"no {NAME} archive here: expected *.parquet", file=path)
-        found.update(dict.fromkeys(files))
-    return list(found)
+    missing = f"no {NAME} archive here: expected *.parquet"
+    return each_once(paths, lambda path: files_at(path, "*.parquet"), missing)
 
 
 def read(path: Path) -> Iterator[ImportedTape]:

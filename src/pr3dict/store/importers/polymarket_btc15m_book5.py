@@ -32,8 +32,10 @@ from pr3dict.store.importers.common import (
     Importer,
     MarketReport,
     counted,
+    each_once,
     event_row,
     events_of,
+    files_at,
     snapshot_rows,
 )
 from pr3dict.store.importers.polymarket_common import (
@@ -49,6 +51,7 @@ from pr3dict.store.series import REFERENCE_SCALE, SCHEMAS, SeriesMeta
 from pr3dict.store.tape import TapeFee, TapeMeta
 
 NAME: Final = "polymarket-btc15m-book5"
+PATTERN: Final = "btc-updown-15m-*.parquet"
 RANKS: Final = range(1, 6)
 UP: Final = "up"
 DOWN: Final = "down"
@@ -82,16 +85,8 @@ TIMES_SOURCE: Final = (
 
 def find(paths: Sequence[Path]) -> list[Path]:
     """The windows at `paths`: files or folders of them, each once."""
-    found: dict[Path, None] = {}
-    for path in paths:
-        if path.is_dir():
-            files = sorted(path.glob("btc-updown-15m-*.parquet"))
-        else:
-            files = [path] if path.match("btc-updown-15m-*.parquet") else []
-        if not files:
-            raise DataError(f"no {NAME} recording here: expected btc-updown-15m-*.parquet", file=path)
-        found.update(dict.fromkeys(files))
-    return list(found)
+    missing = f"no {NAME} recording here: expected {PATTERN}"
+    return each_once(paths, lambda path: files_at(path, PATTERN, strict=True), missing)
 
 
 def read(path: Path) -> Iterator[Imported]:

@@ -27,6 +27,8 @@ from pr3dict.store.importers.common import (
     MarketReport,
     Timestamps,
     counted,
+    each_once,
+    files_at,
     read_gzip,
 )
 from pr3dict.store.importers.polymarket_common import MS_NS
@@ -50,16 +52,12 @@ DAY_SOURCE: Final = "outcome_prices of the resolved market, from Polymarket's Ga
 
 def find(paths: Sequence[Path]) -> list[Path]:
     """The files at `paths`: files, folders of them, or the set's folder of folders, each once."""
-    found: dict[Path, None] = {}
-    for path in paths:
-        if path.is_dir():
-            files = sorted(f for p in PATTERNS for f in {*path.glob(p), *path.glob(f"*/{p}")})
-        else:
-            files = [path] if any(path.match(pattern) for pattern in PATTERNS) else []
-        if not files:
-            raise DataError(f"no {NAME} recording here: expected {' or '.join(PATTERNS)}", file=path)
-        found.update(dict.fromkeys(files))
-    return list(found)
+    return each_once(paths, _files, f"no {NAME} recording here: expected {' or '.join(PATTERNS)}")
+
+
+def _files(path: Path) -> list[Path]:
+    patterns = [*PATTERNS, *(f"*/{pattern}" for pattern in PATTERNS)] if path.is_dir() else PATTERNS
+    return sorted({file for pattern in patterns for file in files_at(path, pattern, strict=True)})
 
 
 def read(path: Path) -> Iterator[ImportedSeries]:

@@ -25,6 +25,7 @@ from pr3dict.store.importers.common import (
     Importer,
     MarketReport,
     counted,
+    each_once,
 )
 from pr3dict.store.layouts import BAR_ROW, NONE, Rows
 from pr3dict.store.series import SCHEMAS, SeriesMeta
@@ -43,12 +44,8 @@ TOKEN_KEYS: Final = ("token_id", "polymarket_clob_token_id")
 
 def find(paths: Sequence[Path]) -> list[Path]:
     """The set folders at `paths`, each once. Raises `DataError` for a path that is none."""
-    found: dict[Path, None] = {}
-    for path in paths:
-        if not (path / "candles_1d").is_dir():
-            raise DataError(f"no {NAME} set here: expected a folder with candles_1d in it", file=path)
-        found[path] = None
-    return list(found)
+    missing = f"no {NAME} set here: expected a folder with candles_1d in it"
+    return each_once(paths, lambda path: [path] if (path / "candles_1d").is_dir() else [], missing)
 
 
 class _Manifest(msgspec.Struct, frozen=True):

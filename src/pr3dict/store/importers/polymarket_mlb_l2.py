@@ -26,8 +26,10 @@ from pr3dict.store.importers.common import (
     MarketReport,
     Remembered,
     counted,
+    each_once,
     event_row,
     events_of,
+    files_at,
     read_gzip,
     snapshot_rows,
 )
@@ -74,17 +76,12 @@ class _Recording(NamedTuple):
 
 def find(paths: Sequence[Path]) -> list[Path]:
     """The CSV files at `paths`: files, folders of them, or sets with an `events` folder, each once."""
-    found: dict[Path, None] = {}
-    for path in paths:
-        if path.is_dir():
-            inner = path / "events" if (path / "events").is_dir() else path
-            files = sorted(inner.glob("*.csv.gz"))
-        else:
-            files = [path] if path.name.endswith(".csv.gz") else []
-        if not files:
-            raise DataError(f"no {NAME} recording here: expected *.csv.gz", file=path)
-        found.update(dict.fromkeys(files))
-    return list(found)
+    return each_once(paths, _files, f"no {NAME} recording here: expected *.csv.gz")
+
+
+def _files(path: Path) -> list[Path]:
+    inner = path / "events" if (path / "events").is_dir() else path
+    return files_at(inner, "*.csv.gz", strict=True)
 
 
 def read(path: Path) -> list[ImportedTape]:

@@ -31,8 +31,10 @@ from pr3dict.store.importers.common import (
     Importer,
     MarketReport,
     counted,
+    each_once,
     event_row,
     events_of,
+    files_at,
     snapshot_rows,
 )
 from pr3dict.store.importers.polymarket_common import MIN_SIZE, MS_NS, Ticks, fee_of
@@ -65,18 +67,12 @@ TIMES_SOURCE: Final = (
 
 def find(paths: Sequence[Path]) -> list[Path]:
     """The recordings at `paths`, each once: a folder is one recording in several files, a file one alone."""
-    found: dict[Path, None] = {}
-    for path in paths:
-        if not _parts(path):
-            raise DataError(f"no {NAME} recording here: expected polymarket_*.parquet", file=path)
-        found[path] = None
-    return list(found)
+    missing = f"no {NAME} recording here: expected polymarket_*.parquet"
+    return each_once(paths, lambda path: [path] if _parts(path) else [], missing)
 
 
 def _parts(path: Path) -> list[Path]:
-    if path.is_dir():
-        return sorted(path.glob("polymarket_*.parquet"))
-    return [path] if path.match("polymarket_*.parquet") else []
+    return files_at(path, "polymarket_*.parquet", strict=True)
 
 
 def read(path: Path) -> Iterator[Imported]:

@@ -24,6 +24,7 @@ from pr3dict.store.importers.common import (
     Importer,
     MarketReport,
     counted,
+    each_once,
 )
 from pr3dict.store.layouts import NONE, QUOTE_ROW, Rows
 from pr3dict.store.series import SCHEMAS, SeriesMeta
@@ -40,15 +41,12 @@ SOURCES: Final = {
 
 def find(paths: Sequence[Path]) -> list[Path]:
     """What is imported together: a set with all its days, or a day's folder or file alone, each once."""
-    found: dict[Path, None] = {}
-    for path in paths:
-        if not (path.is_file() and path.suffix == ".parquet") and not _quote_files(path):
-            raise DataError(
-                f"no {NAME} recording here: expected a set with quotes/dt=*/*.parquet, or days of it",
-                file=path,
-            )
-        found[path] = None
-    return list(found)
+    missing = f"no {NAME} recording here: expected a set with quotes/dt=*/*.parquet, or days of it"
+    return each_once(paths, lambda path: [path] if _is_recording(path) else [], missing)
+
+
+def _is_recording(path: Path) -> bool:
+    return (path.is_file() and path.suffix == ".parquet") or bool(_quote_files(path))
 
 
 def _quote_files(path: Path) -> list[Path]:
