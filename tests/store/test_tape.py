@@ -191,7 +191,7 @@ def test_metadata_that_could_not_be_read_again_is_not_written(tmp_path):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"nowhere/a\.parquet: cannot write the tape"):
+    with pytest.raises(DataError, match=r"nowhere/a\.parquet: cannot write the file"):
         tp.write_tape(tmp_path / "nowhere" / "a.parquet", events_of(ROWS), META)
 
 

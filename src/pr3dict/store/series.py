@@ -7,8 +7,6 @@ can be replayed.
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -18,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pr3dict.domain.errors import DataError
+from pr3dict.store.files import write_parquet
 from pr3dict.store.tape import Scalar
 
 SeriesKind = Literal["resolutions", "reference"]
@@ -100,8 +99,8 @@ def check_series(table: pa.Table, meta: SeriesMeta, *, file: str | Path | None =
             raise DataError(f"outcome {outcome!r} is none of {', '.join(OUTCOMES)}", file=file, row=row)
 
 
-def write_series(path: str | Path, table: pa.Table, meta: SeriesMeta) -> None:
-    """Check a series and write it to `path`, replacing what was there, whole or not at all.
+def write_series(path: str | Path, table: pa.Table, meta: SeriesMeta, *, sync: bool = True) -> None:
+    """Check a series and write it to `path`, replacing what was there; `sync` as in `store.files`.
 
     Raises:
         DataError: it is not a valid series, or the folder can't be written.
@@ -111,17 +110,7 @@ def write_series(path: str | Path, table: pa.Table, meta: SeriesMeta) -> None:
     schema = SCHEMAS[meta.kind]
     ready = table.select(schema.names).cast(schema)
     ready = ready.replace_schema_metadata({META_KEY: msgspec.json.encode(meta)})
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        pq.write_table(ready, temporary, compression="zstd", compression_level=6)
-        temporary.replace(target)
-    except OSError as error:
-        raise DataError(
-            f"cannot write the series ({error.strerror or error}); check the folder", file=target
-        ) from error
-    finally:  # also on Ctrl-C
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    write_parquet(target, ready, sync=sync)
 
 
 def is_series(path: str | Path) -> bool:

@@ -8,8 +8,6 @@ read back has passed every check of `kernels.tapecheck` (`store.layouts` for quo
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, cast
 
@@ -24,6 +22,7 @@ from pr3dict.domain.market import PriceGrid, Venue
 from pr3dict.domain.units import PRICE_SCALE, format_contracts, format_price
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels import tapecheck
+from pr3dict.store.files import write_parquet
 from pr3dict.store.layouts import LAYOUTS, Kind, Rows, check_rows
 
 SCHEMA_VERSION: Final = 1
@@ -166,10 +165,7 @@ def to_table(events: d.Array | Rows, meta: TapeMeta) -> pa.Table:
 
 
 def write_tape(path: str | Path, events: d.Array | Rows, meta: TapeMeta, *, sync: bool = True) -> None:
-    """Check a tape and write it to `path`, replacing what was there, whole or not at all.
-
-    The file grows under a temporary name beside `path`, which is removed when anything stops the work. With
-    `sync` it is on the disk before it takes its name; a caller who writes thousands syncs them together.
+    """Check a tape and write it to `path`, replacing what was there; `sync` as in `store.files`.
 
     Raises:
         DataError: the events are not a valid tape, or the folder can't be written.
@@ -179,27 +175,13 @@ def write_tape(path: str | Path, events: d.Array | Rows, meta: TapeMeta, *, sync
     table = to_table(events, meta)
     _decode_meta(table.schema.metadata, target)  # what is written must be read again
     times = LAYOUTS[meta.kind].times
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        pq.write_table(
-            table,
-            temporary,
-            compression="zstd",
-            compression_level=6,
-            use_dictionary=[name for name in table.schema.names if name not in times],
-            column_encoding=dict.fromkeys(times, "DELTA_BINARY_PACKED"),
-        )
-        if sync:
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
-        temporary.replace(target)
-    except OSError as error:
-        raise DataError(
-            f"cannot write the tape ({error.strerror or error}); check the folder", file=target
-        ) from error
-    finally:  # also on Ctrl-C
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    write_parquet(
+        target,
+        table,
+        sync=sync,
+        use_dictionary=[name for name in table.schema.names if name not in times],
+        column_encoding=dict.fromkeys(times, "DELTA_BINARY_PACKED"),
+    )
 
 
 def read_meta(path: str | Path) -> TapeMeta:

@@ -28,7 +28,14 @@ from pr3dict.store.importers.common import (
     event_row,
     events_of,
 )
-from pr3dict.store.importers.ws_lines import Frame, RowBuffer, find_lines, read_frames, session_name
+from pr3dict.store.importers.ws_lines import (
+    Frame,
+    RowBuffer,
+    find_lines,
+    read_frames,
+    session_name,
+    take_frames,
+)
 from pr3dict.store.tape import Scalar, TapeFee, TapeMeta
 from pr3dict.venues.kalshi.decode import KalshiDecoder
 from pr3dict.venues.wire import NS_PER_MS, milliseconds_to_ns, refusal
@@ -93,13 +100,7 @@ def tapes_of(frames: Iterable[Frame], path: Path, *, source_format: str) -> list
         DataError: names file and line of what is not as the format promises.
     """
     recording = _Recording()
-    row = 0
-    try:
-        for frame in frames:
-            row = frame.row
-            recording.take(frame)
-    except DataError as error:
-        raise error.at(file=path, row=row) from None
+    take_frames(frames, recording.take, path)
     return recording.tapes(path, source_format)
 
 

@@ -21,7 +21,14 @@ from pr3dict.domain.units import parse_price, parse_quantity, parse_ratio
 from pr3dict.kernels import dtypes as d
 from pr3dict.store.importers.common import ImportedTape, Importer, counted, event_row, events_of
 from pr3dict.store.importers.polymarket_market import MIN_SIZE, MarketFacts, market_tape
-from pr3dict.store.importers.ws_lines import Frame, RowBuffer, find_lines, read_frames, session_name
+from pr3dict.store.importers.ws_lines import (
+    Frame,
+    RowBuffer,
+    find_lines,
+    read_frames,
+    session_name,
+    take_frames,
+)
 from pr3dict.store.tape import Scalar, TapeFee
 from pr3dict.venues.polymarket.decode import PolymarketDecoder
 from pr3dict.venues.wire import milliseconds_to_ns, refusal
@@ -86,13 +93,7 @@ def tapes_of(frames: Iterable[Frame], path: Path, *, source_format: str) -> list
         DataError: names file and line of what is not as the format promises.
     """
     recording = _Recording()
-    row = 0
-    try:
-        for frame in frames:
-            row = frame.row
-            recording.take(frame)
-    except DataError as error:
-        raise error.at(file=path, row=row) from None
+    take_frames(frames, recording.take, path)
     return recording.tapes(path, source_format)
 
 

@@ -70,7 +70,7 @@ def import_recordings(
             written += tapes
             if progress is not None:
                 progress(done, len(units), names[done])
-    os.sync()
+    os.sync()  # once for all files: waiting for each would take longer than writing it
     return written
 
 
@@ -78,9 +78,9 @@ def write_imported(made: Imported, out: Path) -> WrittenTape:
     """Write one tape or series into `out` under the name of its session and market."""
     path = _path(made, out)
     if isinstance(made, ImportedSeries):
-        write_series(path, made.table, made.meta)
+        write_series(path, made.table, made.meta, sync=False)
     else:
-        write_tape(path, made.events, made.meta, sync=False)  # all of an import at its end
+        write_tape(path, made.events, made.meta, sync=False)
     return WrittenTape(path, made.report)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from pr3dict.domain.errors import DataError
 from pr3dict.kernels import dtypes as d
+from pr3dict.store.importers.common import each_once
 from pr3dict.venues.wire import milliseconds_to_ns
 
 ABSENT: Final = msgspec.Raw()  # what a field of raw JSON holds where the message lacks it
@@ -42,14 +43,27 @@ def find_lines(paths: Sequence[Path], name: str) -> list[Path]:
     Raises:
         DataError: a path holds none.
     """
-    found: dict[Path, None] = {}
-    for path in paths:
-        candidates = sorted(path.iterdir()) if path.is_dir() else [path]
-        files = [file for file in candidates if file.name.endswith(SUFFIXES) and file.is_file()]
-        if not files:
-            raise DataError(f"no {name} recording here: expected {', '.join(SUFFIXES)}", file=path)
-        found.update(dict.fromkeys(files))
-    return list(found)
+    return each_once(paths, _line_files, f"no {name} recording here: expected {', '.join(SUFFIXES)}")
+
+
+def _line_files(path: Path) -> list[Path]:
+    candidates = sorted(path.iterdir()) if path.is_dir() else [path]
+    return [file for file in candidates if file.name.endswith(SUFFIXES) and file.is_file()]
+
+
+def take_frames(frames: Iterable[Frame], take: Callable[[Frame], None], path: Path) -> None:
+    """Give every frame to `take`; its errors get the file and the line.
+
+    Raises:
+        DataError: what `take` raised, with its place.
+    """
+    row = 0
+    try:
+        for frame in frames:
+            row = frame.row
+            take(frame)
+    except DataError as error:
+        raise error.at(file=path, row=row) from None
 
 
 def session_name(path: Path) -> str:
