@@ -209,7 +209,7 @@ def test_cut_by_duration_and_by_time(tmp_path, capsys):
         (("merge", "{a}", "{q}", "--out", "{o}"), "q.parquet: kind: 'quotes' here, 'book' in"),
         (("merge", "{a}", "{q}", "--out", "{q}"), "q.parquet is one of the tapes that are read"),
         (("merge", "{a}", "nowhere.parquet", "--out", "{o}"), "nowhere.parquet: no such file"),
-        (("cut", "{a}", "--from", "+1s", "--out", "{o}/no/where"), "where: cannot write the tape"),
+        (("cut", "{a}", "--from", "+1s", "--out", "{o}/no/where"), "where: cannot write the file"),
         (("paste",), "No such command 'paste'"),
         ((), "Missing command"),
     ],
