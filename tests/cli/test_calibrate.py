@@ -8,8 +8,18 @@ import pytest
 
 from pr3dict.cli.main import run
 from pr3dict.runtime.resemblance import ROWS
-from pr3dict.runtime.synthetic import synthetic_market
+from pr3dict.runtime.synthetic import Regime, market_tape
 from pr3dict.store.tape import write_tape
+
+QUICK = Regime(
+    name="quick",
+    about="a small market of a quarter of an hour",
+    hours=0.25,
+    volatility=0.4,
+    refresh_rate=300.0,
+    noise_rate=600.0,
+    depth_rate=600.0,
+)
 
 
 @pytest.fixture(scope="module")
@@ -17,8 +27,8 @@ def tapes(tmp_path_factory):
     """A folder of four short tapes, each a session of its own."""
     folder = tmp_path_factory.mktemp("tapes")
     for seed in range(4):
-        tape = synthetic_market(seed, "short_dated")
-        write_tape(folder / f"{seed}.parquet", tape.events[:40_000], tape.meta)
+        tape = market_tape(seed, QUICK)
+        write_tape(folder / f"{seed}.parquet", tape.events, tape.meta)
     return folder
 
 
@@ -44,7 +54,7 @@ def test_fit_write_and_judge(tapes, tmp_path, capsys):
 
 
 def test_table_for_a_person(tapes, capsys):
-    assert run(["calibrate", str(tapes), "--preset", "crypto-15m"]) == 0
+    assert run(["calibrate", str(tapes), "--preset", "sports-live"]) == 0
     printed = capsys.readouterr().out
     for word in ("spread, mean", "depth bid, touch", "maker's markout, 300 s", "tolerance", "resemble"):
         assert word in printed

@@ -82,7 +82,7 @@ def events_of(seed: int, prices: np.ndarray = CENTS, **changes: float) -> d.Arra
 def digest_of_short_market() -> str:
     """Fingerprint that must not depend on compilation."""
     extras = {"herding": 0.4, "herd_memory": 3.0, "depth_follow": 0.5, "alert": 0.5, "rung_slope": 0.1}
-    extras |= {"depth_inside": 0.2, "news_tail": 0.5}
+    extras |= {"pull": 0.2, "depth_inside": 0.2, "news_tail": 0.5}
     events = events_of(11, TAPERED, duration_ns=HOUR_NS // 200, news_rate=900.0, **extras)
     return hashlib.sha256(events.tobytes()).hexdigest()
 
@@ -125,6 +125,7 @@ def test_every_row_is_what_an_exchange_could_send(
         herd_memory=3.0,
         depth_follow=follow,
         depth_inside=follow / 4,
+        pull=follow / 4,
         alert=follow / 2,
         rung_slope=slope,
         duration_ns=HOUR_NS // 60,

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 WITHIN = {"yes": "yes", "noise": "noise", "no": "[red]no[/red]", "unknown": "-"}
 MIN_EVALUATIONS = 12
+UNITS = (
+    "Spreads, jumps and markouts in cents, sizes and depth in contracts, rates an hour, volatility in cents "
+    "per root hour.\n"
+)
 
 
 def _tapes(paths: Sequence[Path]) -> list[Tape]:
@@ -36,13 +40,13 @@ def _number(value: float) -> str:
 
 def _limit(one: Comparison) -> str:
     """The tolerance for a person: a factor, or a difference in the row's unit."""
-    return f"x {math.exp(one.allowed):.2f}" if one.row.scale == "ratio" else f"+- {one.allowed:.2f}"
+    return f"x{math.exp(one.allowed):.2f}" if one.row.scale == "ratio" else f"{one.allowed:.2f}"
 
 
 def _apart(one: Comparison) -> str:
     if math.isnan(one.distance):
         return "-"
-    return f"x {math.exp(one.distance):.2f}" if one.row.scale == "ratio" else f"{one.distance:.2f}"
+    return f"x{math.exp(one.distance):.2f}" if one.row.scale == "ratio" else f"{one.distance:.2f}"
 
 
 def _error(one: Comparison) -> str:
@@ -51,13 +55,10 @@ def _error(one: Comparison) -> str:
 
 
 def _print_table(title: str, rows: Sequence[Comparison]) -> None:
-    view = table(
-        title, "statistic", "unit", "recorded", "s.e.", "generated", "distance", "tolerance", "within", left=2
-    )
+    view = table(title, "statistic", "recorded", "s.e.", "generated", "distance", "limit", "within")
     for one in rows:
         view.add_row(
             one.row.label,
-            one.row.unit,
             _number(one.recorded),
             _error(one),
             _number(one.generated),
@@ -65,6 +66,7 @@ def _print_table(title: str, rows: Sequence[Comparison]) -> None:
             _limit(one),
             WITHIN[one.verdict],
         )
+    view.columns[0].no_wrap = True
     console.print(view)
 
 
@@ -239,6 +241,7 @@ def calibrate_command(
         return
     for sentence in left_out:
         messages.print(f"left out: {sentence}", soft_wrap=True)
+    console.print(UNITS, soft_wrap=True)
     titles = {"judged": "Preset", "fitted": "On the tapes of the fit", "held_out": "On tapes held out"}
     for key, rows in tables.items():
         _print_table(f"{titles[key]}: {found.regime.name}", rows)

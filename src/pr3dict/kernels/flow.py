@@ -76,6 +76,7 @@ FLOW = _rows(
         ("rung_slope", "f8"),  # mean size at rung r: maker_size x exp(rung_slope x r + rung_curve x r^2)
         ("rung_curve", "f8"),
         ("depth_reach", "f8"),  # others act this many level steps behind the touch on average
+        ("pull", "f8"),  # chance that a maker who looks again leaves a side empty until the next look
         ("depth_inside", "f8"),  # share of the actions of others that begin a better price, where one is free
         ("depth_follow", "f8"),  # share of others that leave a level which a maker's new quotes would cross
         ("news_tail", "f8"),  # standard deviation of the logarithm of a news item's size
@@ -194,6 +195,8 @@ def _aim(
     """Write into `target` the ladder that `maker` wants: what stands stays unless half eaten."""
     target[:] = 0
     for side in range(2):
+        if p.pull > 0.0 and uniform(words) < p.pull:
+            continue
         for rung in range(p.levels):
             level = _rung(p, prices, fair, maker, side, rung)
             if level < 0 or level >= len(prices):

@@ -71,6 +71,7 @@ _FLOW: dict[str, float] = {
     "clustering_decay": 360.0,
     "maker_step": 0.25,
     "depth_reach": 2.0,
+    "pull": 0.1,
     "depth_inside": 0.1,
     "depth_follow": 0.5,
     "alert": 0.5,

@@ -8,6 +8,7 @@ depends on nothing but the tapes, the seed and the budget.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from pr3dict.runtime.resemblance import (
     Comparison,
     Measured,
     Sample,
+    Window,
     compare,
     default_window,
     measure,
@@ -39,6 +41,7 @@ from pr3dict.runtime.synthetic import OPEN_NS, Regime, flow_params, generate_eve
 from pr3dict.store.tape import Tape
 
 GRIDS: Final = ("linear_cent", "deci_cent", "tapered_deci_cent")
+MIN_SAMPLES: Final = 4
 UNKNOWN_LIFE_HOURS: Final = 3.0  # of a market whose close is not known
 FRESH_SEEDS: Final = 1_000_000  # how far the seeds of a judgement lie from those of the fit
 MARKETS: Final = 60  # generated for each figure of a fit, at least
@@ -92,15 +95,22 @@ class Fit:
 # --- what was recorded ------------------------------------------------------------------------------------
 
 
-def part_of(tape: Tape) -> Part:
-    """Where in its market's life a tape lies; one without a known close begins a life of its own."""
-    begin_ns, end_ns = default_window(tape)
+def part_of(tape: Tape, window: Window) -> Part:
+    """Where in its market's life a window lies; a tape without a known close begins a life of its own."""
+    begin_ns, end_ns = window
     open_ns, close_ns = tape.meta.open_ns, tape.meta.close_ns
-    if open_ns is None or close_ns is None:
-        life_ns = round(UNKNOWN_LIFE_HOURS * NS_PER_HOUR)
-        shown_ns = min(end_ns - begin_ns, life_ns - LAST_NS)
-        return Part(life_ns, 0, shown_ns, known_close=False)
-    return Part(close_ns - open_ns, max(0, begin_ns - open_ns), end_ns - open_ns, known_close=True)
+    if open_ns is not None and close_ns is not None:
+        return Part(close_ns - open_ns, max(0, begin_ns - open_ns), end_ns - open_ns, known_close=True)
+    first_ns = int(tape.events["exch_ns"][0])
+    life_ns = max(round(UNKNOWN_LIFE_HOURS * NS_PER_HOUR), end_ns - first_ns + LAST_NS)
+    return Part(life_ns, begin_ns - first_ns, end_ns - first_ns, known_close=False)
+
+
+def windows_of(tape: Tape, pieces: int) -> list[Window]:
+    """The measured part of a tape, cut into equal pieces."""
+    begin_ns, end_ns = default_window(tape)
+    cuts = [begin_ns + (end_ns - begin_ns) * piece // pieces for piece in range(pieces + 1)]
+    return list(itertools.pairwise(cuts))
 
 
 def grid_label(grid: PriceGrid) -> str:
@@ -118,6 +128,9 @@ def grid_label(grid: PriceGrid) -> str:
 def read_recorded(tapes: Sequence[Tape]) -> Recorded:
     """Measure tapes; what tells too little is left out and said.
 
+    Fewer than MIN_SAMPLES tapes are cut into as many equal pieces as make up that number, so that there is
+    something to estimate standard errors from.
+
     Raises:
         DataError: a tape holds no book or no trades, their grids differ, or nothing is left.
     """
@@ -128,14 +141,15 @@ def read_recorded(tapes: Sequence[Tape]) -> Recorded:
     for tape in tapes:
         if tape.meta.kind != "book" or tape.meta.has_trades == "none":
             raise DataError("calibration needs a book and trades; leave this tape out", key=tape.meta.ticker)
-        sample = sample_tape(tape)
-        if sample.counted_ns < MIN_COUNTED_NS:
-            seconds = sample.counted_ns / NS_PER_SECOND
-            left_out.append(f"{tape.meta.ticker} ({tape.meta.session}): only {seconds:.0f} s count")
-            continue
-        labels.add(grid_label(tape.meta.grids[0]))
-        sessions[tape.meta.session] = None
-        kept.append((sample, part_of(tape)))
+        for window in windows_of(tape, -(-MIN_SAMPLES // len(tapes))):
+            sample = sample_tape(tape, window)
+            if sample.counted_ns < MIN_COUNTED_NS:
+                seconds = sample.counted_ns / NS_PER_SECOND
+                left_out.append(f"{tape.meta.ticker} ({tape.meta.session}): only {seconds:.0f} s count")
+                continue
+            labels.add(grid_label(tape.meta.grids[0]))
+            sessions[tape.meta.session] = None
+            kept.append((sample, part_of(tape, window)))
     if not kept:
         raise DataError(f"no tape has {MIN_COUNTED_NS // NS_PER_SECOND} s that count; give longer ones")
     if len(labels) > 1:
@@ -266,7 +280,7 @@ KNOBS: Final = (
     Knob("half_spread_cents", 0.1, 40.0),
     Knob("makers", 1, 8, unit=2.0, whole=True),
     Knob("levels", 1, 12, unit=2.0, whole=True),
-    Knob("maker_step", 0.0, 2.0, unit=0.3),
+    Knob("maker_step", 0.0, 8.0, unit=0.5),
     Knob("maker_contracts", 5.0, 200_000.0),
     Knob("rung_slope", -1.5, 1.0, unit=0.4),
     Knob("rung_curve", -0.5, 0.3, unit=0.1),
@@ -285,6 +299,7 @@ KNOBS: Final = (
     Knob("depth_contracts", 1.0, 50_000.0),
     Knob("depth_limit_contracts", 8.0, 2_000_000.0),
     Knob("depth_reach", 0.2, 8.0),
+    Knob("pull", 0.0, 0.7, unit=0.15),
     Knob("depth_inside", 0.0, 0.5, unit=0.1),
     Knob("depth_follow", 0.0, 1.0, unit=0.3),
     Knob("clustering", 0.0, 0.9, unit=0.2),
@@ -356,6 +371,7 @@ def first_guess(recorded: Recorded, name: str, about: str, source: str) -> Regim
         depth_rate=f["level_rate"] / 3,
         depth_contracts=max(resting / 8, 1.0),
         depth_limit_contracts=max(resting * 2, 8.0),
+        pull=0.05,
         depth_inside=0.02,
         depth_follow=0.8,
         clustering=0.2,

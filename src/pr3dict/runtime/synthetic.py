@@ -83,6 +83,7 @@ class Regime(msgspec.Struct, frozen=True, kw_only=True):
     rung_slope: float = 0.0
     rung_curve: float = 0.0
     depth_reach: float = 2.0
+    pull: float = 0.0
     depth_inside: float = 0.0
     depth_follow: float = 0.0
     news_tail: float = 0.0
@@ -268,6 +269,7 @@ def flow_params(r: Regime, *, open_ns: int = OPEN_NS, feed_latency_ns: int = FEE
         "rung_slope": r.rung_slope,
         "rung_curve": r.rung_curve,
         "depth_reach": r.depth_reach,
+        "pull": r.pull,
         "depth_inside": r.depth_inside,
         "depth_follow": r.depth_follow,
         "news_tail": r.news_tail,
