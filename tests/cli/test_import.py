@@ -306,9 +306,12 @@ def test_an_interrupted_import_leaves_only_whole_tapes(data_dir, tmp_path, signa
         "--jobs",
         str(jobs),
     ]
+    # What a shell runs in the background ignores Ctrl-C, and so would its children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
     )
+    signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 200
     while not list(tmp_path.rglob("*.parquet")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.001)

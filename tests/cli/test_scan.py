@@ -17,6 +17,7 @@ from pr3dict.domain.units import NS_PER_HOUR, NS_PER_SECOND
 from pr3dict.kernels import dtypes as d
 from pr3dict.runtime.scan import judge
 from pr3dict.runtime.synthetic import OPEN_NS, synthetic_market
+from pr3dict.runtime.tapeset import tape_paths
 from pr3dict.store.importers import FORMATS
 from pr3dict.store.layouts import BAR_ROW, QUOTE_ROW
 from pr3dict.store.tape import Tape, write_tape
@@ -231,7 +232,7 @@ def test_recorded_markets_are_ranked(data_dir: Path, tmp_path, capsys, name, pat
     capsys.readouterr()
     found = answer(capsys, tmp_path, "--preset", settings)
     judged = [one for group in ("ranked", "unscored", "rejected") for one in found[group]]
-    assert len(judged) == found["markets"] == len(list(tmp_path.glob("*.parquet")))
+    assert len(judged) == found["markets"] == len(tape_paths([tmp_path]))
     for one in judged:
         stats = one["statistics"]
         assert 0 < stats["hours"] < 24
