@@ -60,6 +60,12 @@ class Outcome(NamedTuple):
     traded: float
 
 
+OFF = (  # parts of the generator that this stream does without
+    "settle_delay_ns", "resolve", "rung_slope", "rung_curve", "pull", "depth_inside", "depth_follow",
+    "news_tail", "alert", "herding",
+)  # fmt: skip
+
+
 def make_stream(count: int, seed: int, events_per_s: float) -> d.Array:
     """About `count` EVENT rows of one market that does not end."""
     p = np.zeros(1, FLOW)
@@ -96,9 +102,14 @@ def make_stream(count: int, seed: int, events_per_s: float) -> d.Array:
         "depth_limit": 4_000 * CONTRACT,
         "clustering": 0.5,
         "clustering_decay": 7_200.0 * pace,
+        "maker_step": 0.25,
+        "depth_reach": 2.0,
+        "informed_size_sigma": 0.5,
+        "herd_memory": 1.0,
+        **dict.fromkeys(OFF, 0.0),
     }
-    for name, value in fields.items():
-        p[0][name] = value
+    for name in FLOW.names or ():  # all of them: a field that was forgotten would be 0
+        p[0][name] = fields[name]
     out: d.Array = np.zeros(0, d.EVENT)
     out = np.zeros(generate(out, p, seed, PRICES), d.EVENT)
     generate(out, p, seed, PRICES)
