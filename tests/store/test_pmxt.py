@@ -451,3 +451,10 @@ def test_snappy_and_dictionary_columns_read_the_same(tmp_path):
     other = tapes(tmp_path, rows, schema=pa.schema(fields), compression="snappy")[0].events
     unencoded = tapes(tmp_path, rows, use_dictionary=False, data_page_size=16)[0].events
     assert np.array_equal(plain, other) and np.array_equal(plain, unencoded)
+
+
+def test_another_parquet_file_is_named_with_the_column_that_it_lacks(tmp_path):
+    path = tmp_path / "other.parquet"
+    pq.write_table(pa.table({"x": [1]}), path)
+    with pytest.raises(DataError, match=r"other\.parquet: timestamp_received: the column is missing"):
+        list(pmxt.read(path))

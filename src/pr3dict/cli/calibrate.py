@@ -214,13 +214,14 @@ def calibrate_command(
         _list_presets(as_json=as_json)
         return
     _check_usage(paths, preset, out, holdout, seed, evaluations)
+    named = None if preset is None else find_preset(preset)
     tapes = _tapes(paths or ())
     to_fit, to_judge = split(tapes, holdout) if holdout else (tapes, [])
     recorded = read_recorded(to_fit)
     left_out = list(recorded.left_out)
     tables: dict[str, tuple[Comparison, ...]] = {}
-    if preset is not None:
-        found = find_preset(preset)
+    if named is not None:
+        found = named
         own = set(recorded.sessions) <= set(found.sessions)
         fitted_to = None if own else FittedTo(found.errors, len(found.parts))
         tables["judged"] = judge(found.regime, recorded, seed=seed, fitted_to=fitted_to)

@@ -129,9 +129,9 @@ def _markets(path: Path) -> Iterator[_Market]:
 
 def _batches(path: Path) -> Iterator[pa.RecordBatch]:
     try:
+        check_schema(pq.read_schema(path), path)
         # Without the two options Arrow would hold the whole row group, or file, in memory.
         with pq.ParquetFile(path, read_dictionary=REPEATED, pre_buffer=False, buffer_size=READ_BYTES) as file:
-            check_schema(file.schema_arrow, path)
             yield from file.iter_batches(BATCH_ROWS, columns=list(COLUMNS), use_threads=True)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         detail = " ".join(str(error).split()).rstrip(".")
