@@ -200,7 +200,7 @@ def test_files_that_hold_no_preset_are_named(tmp_path: Path) -> None:
 
 
 # Rows that do not hold on sessions that were not used to fit; docs/calibration.md says so too.
-KALSHI_MISSES = {"depth_bid_0", "depth_bid_2", "depth_ask_2", "trade_rate"}
+KALSHI_MISSES = {"depth_bid_0", "depth_bid_2", "depth_ask_2"}
 MLB_MISSES = {"spread_mean", "level_rate", "volatility_60s"}
 
 
