@@ -78,6 +78,8 @@ def test_list_shows_every_preset_with_its_source(capsys):
         (["{tapes}", "--preset", "stormy"], "unknown preset 'stormy'"),
         (["{tapes}", "--preset", "thin", "--holdout", "0.5"], "leave --holdout and --out away"),
         (["{tapes}/0.parquet", "--holdout", "0.5"], "can't be split"),
+        (["{tapes}", "--out", "{tapes}/no/where.toml"], "--out: the folder"),
+        (["{tapes}", "--out", "{tapes}"], "is a folder; name a file in it"),
     ],
 )
 def test_one_sentence_for_what_is_wrong(tapes, capsys, arguments, sentence):

@@ -166,6 +166,7 @@ def _check_usage(
     seed: int,
     evaluations: int,
 ) -> None:
+    from pr3dict.cli.report import check_target
     from pr3dict.domain.errors import UsageError
 
     if not paths:
@@ -176,6 +177,7 @@ def _check_usage(
         raise UsageError(f"--seed is at least 0 and --evaluations at least {MIN_EVALUATIONS}")
     if preset is not None and (holdout or out is not None):
         raise UsageError("--preset judges and fits nothing; leave --holdout and --out away")
+    check_target("--out", out)
 
 
 def calibrate_command(
@@ -206,6 +208,7 @@ def calibrate_command(
     Without --preset a new regime is fitted; with --holdout to some of the sessions, and judged on the others.
     Each statistic has a distance and a fixed tolerance; docs/calibration.md defines them.
     """
+    from pr3dict.cli.report import write_whole
     from pr3dict.runtime.calibration import FittedTo, judge, read_recorded, split
     from pr3dict.runtime.market_presets import find_preset, preset_toml
     from pr3dict.runtime.resemblance import compare, resembles
@@ -235,7 +238,7 @@ def calibrate_command(
                 found.regime, held, seed=seed, fitted_to=FittedTo(recorded.errors, len(recorded.samples))
             )
         if out is not None:
-            out.write_text(preset_toml(found), encoding="utf-8")
+            write_whole("--out", out, preset_toml(found))
     if as_json:
         answer = {key: {"resembles": resembles(r), "rows": _json_rows(r)} for key, r in tables.items()}
         print_json({"regime": _json_regime(found.regime), "left_out": left_out, **answer})
