@@ -18,7 +18,7 @@ MAX_FUNCTION_LINES = 70
 MAY_BE_LONGER = {"kernels/dtypes.py": 700}  # one table of every row, field by field
 
 # Below these rooms nothing reads a clock, draws a number, prints or opens a file.
-PURE_ROOMS = ("domain", "kernels", "strategies", "analytics", "venues")
+PURE_ROOMS = ("domain", "kernels", "strategies", "risk", "engine", "analytics", "venues")
 MAY_TOUCH_DISK = {
     "kernels/jit.py",  # names the compile cache by a hash of the kernel sources
     "analytics/page.py",  # its template and style sheet are files of the package

@@ -1,0 +1,1 @@
+"""Limits, the gate that every order passes, and breakers: numbers in, verdicts out."""
