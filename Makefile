@@ -14,7 +14,7 @@ help: ## show this list
 
 setup: $(STAMP) ## create .venv with everything the other targets need, and compile the kernels
 
-demo: setup ## trade ten generated markets in the simulated exchange (under a minute)
+demo: setup ## trade ten generated markets on paper for a minute, live; Ctrl-C stops it
 	@$(BIN)/pr3dict warm
 	@$(BIN)/pr3dict demo
 
@@ -34,7 +34,7 @@ format: setup ## apply the formatter and the fixes that are safe
 
 docs: setup ## write the generated pages of docs/reference again
 	@$(BIN)/python -m pr3dict.cli.reference > docs/reference/cli.md
-	@$(BIN)/python -m pr3dict.strategies.reference > docs/reference/config.md
+	@$(BIN)/python -m pr3dict.risk.reference > docs/reference/config.md
 
 bench: setup ## run every benchmark; each ends in one JSON line
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

@@ -51,7 +51,7 @@ def test_every_open_order_can_end(state: OrderState) -> None:
     assert reached & CLOSED_STATES
 
 
-@pytest.mark.parametrize("state", [S.SENT, S.LIVE, S.CANCEL_IN_FLIGHT, S.UNKNOWN])
+@pytest.mark.parametrize("state", [S.INTENT, S.SENT, S.LIVE, S.CANCEL_IN_FLIGHT, S.UNKNOWN])
 def test_a_lost_answer_makes_the_order_unknown(state: OrderState) -> None:
     assert advance(state, E.ANSWER_LOST) is S.UNKNOWN
 
@@ -79,9 +79,30 @@ def test_a_late_fill_counts_but_does_not_reopen(end: OrderEvent) -> None:
     assert late.fill(7_000_000).state is closed.state
 
 
-def test_a_fill_of_an_order_that_was_never_sent_is_an_alarm() -> None:
-    with pytest.raises(WorkError, match="intent"):
-        an_order().fill(1)
+def test_an_intent_may_have_been_sent_by_a_process_that_died_before_it_could_say_so() -> None:
+    intent = an_order()
+    assert intent.exposed == intent.size
+    assert intent.on(E.ACK).state is intent.fill(1).state is S.LIVE
+    assert intent.on(E.ANSWER_LOST).state is S.UNKNOWN
+
+
+@pytest.mark.parametrize("state", [s for s in S if s not in CLOSED_STATES])
+def test_what_is_gone_is_closing_and_counts_until_its_fills_are_read(state: OrderState) -> None:
+    closing = an_order(state=state).on(E.GONE)
+    assert closing.state is S.CLOSING
+    assert closing.exposed == closing.size
+    assert closing.fill(4_000_000).state is S.CLOSING
+    assert closing.on(E.ACK).state is S.CLOSING  # it left the book: nothing makes it live again
+    assert closing.fill(10_000_000).state is S.FILLED
+    assert closing.on(E.CANCEL).state is S.CANCELLED
+    assert closing.on(E.EXPIRE).state is S.EXPIRED
+    with pytest.raises(WorkError, match="closing cannot take the event reject"):
+        closing.on(E.REJECT)
+
+
+def test_a_refused_cancel_leaves_the_order_live() -> None:
+    live = an_order().on(E.SEND).on(E.ACK)
+    assert live.on(E.CANCEL_SENT).on(E.CANCEL_REJECT).state is S.LIVE
 
 
 def test_a_rejected_order_cannot_fill() -> None:

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from pr3dict.domain.errors import ConfigError
 from pr3dict.kernels import dtypes as d
-from pr3dict.strategies.config import MarketMakingConfig, setting_facts
+from pr3dict.strategies.config import MarketMakingConfig
 
-NUMBERS = [key for key in MarketMakingConfig.model_fields if setting_facts(key)["scale"]]
+NUMBERS = [key for key in MarketMakingConfig.model_fields if MarketMakingConfig.facts(key)["scale"]]
 
 
 def test_defaults_are_the_requirement():
@@ -72,13 +72,13 @@ def test_defaults_are_the_requirement():
 
 
 def test_every_params_field_is_driven_by_a_setting():
-    driven = {setting_facts(key)["param"] for key in MarketMakingConfig.model_fields} - {""}
+    driven = {MarketMakingConfig.facts(key)["param"] for key in MarketMakingConfig.model_fields} - {""}
     assert driven | {"volatility_samples", "decision_interval_ns"} == set(d.PARAMS.names or ())
 
 
 @pytest.mark.parametrize("key", NUMBERS)
 def test_each_number_reaches_its_row_exactly(key):
-    facts = setting_facts(key)
+    facts = MarketMakingConfig.facts(key)
     config = MarketMakingConfig()
     if facts["param"]:
         assert config.to_params()[0][facts["param"]] == getattr(config, key) * facts["scale"]
@@ -162,4 +162,4 @@ def test_a_config_is_frozen_and_changes_are_checked_as_a_whole():
 def test_each_setting_says_its_unit_and_meaning():
     for key, field in MarketMakingConfig.model_fields.items():
         assert field.description, key
-        assert setting_facts(key)["unit"] or not setting_facts(key)["scale"], key
+        assert MarketMakingConfig.facts(key)["unit"] or not MarketMakingConfig.facts(key)["scale"], key

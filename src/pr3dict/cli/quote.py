@@ -61,10 +61,11 @@ def quote_command(
     if as_json:
         print_json(as_dict(decision))
     else:
-        _show(decision)
+        show_decision(decision)
 
 
-def _show(decision: Decision) -> None:
+def show_decision(decision: Decision) -> None:
+    """Print the terms, the quotes and the reasons of a decision."""
     terms = table("Decision", "term", "effect", "value", "what it is", left=1)
     terms.columns[-1].justify = "left"
     if decision.fair is not None:

@@ -63,12 +63,17 @@ def command_line() -> str:
     return shlex.join(["pr3dict", *sys.argv[1:]])
 
 
+def write_report(result: BacktestResult, title: str, target: Path) -> None:
+    """Write the HTML page of a result."""
+    from pr3dict.runtime.report_page import report_page
+
+    write_whole("--report", target, report_page(result, title=title, command=command_line()))
+
+
 def write_results(result: BacktestResult, title: str, report: Path | None, out: Path | None) -> None:
     """Write the files that were asked for and say where they are."""
     if report is not None:
-        from pr3dict.runtime.report_page import report_page
-
-        write_whole("--report", report, report_page(result, title=title, command=command_line()))
+        write_report(result, title, report)
         messages.print(f"Report: {report} (one file, opens in any browser)", style="dim", markup=False)
     if out is not None:
         write_whole("--out", out, json_text(result.to_json()))

@@ -41,6 +41,7 @@ class Started(Event, frozen=True, kw_only=True, tag=snake_case):
     account: str  # names the account: "paper", or the venue's id of it
     settings: str  # canonical JSON of every setting
     cash_micros: int  # opening cash; counts only in the first process of a journal
+    day_offset_ns: int = 0  # start of the trading day after midnight UTC
 
 
 class Listed(Event, frozen=True, kw_only=True, tag=snake_case):
@@ -167,6 +168,7 @@ class Reduced(Event, frozen=True, kw_only=True, tag=snake_case):
 
     order_id: int
     remaining: int
+    filled: int = -1  # what it had traded by then; -1: not said
 
 
 class Renewed(Event, frozen=True, kw_only=True, tag=snake_case):
@@ -368,6 +370,8 @@ class Merged(Event, frozen=True, kw_only=True, tag=snake_case):
 
     market: int
     pairs: int
+    exch_ns: int = 0  # 0: when we heard of it
+    merge_id: str = ""  # the venue's id, so that a repeated notice counts once
 
 
 class Transferred(Event, frozen=True, kw_only=True, tag=snake_case):
@@ -376,6 +380,7 @@ class Transferred(Event, frozen=True, kw_only=True, tag=snake_case):
     venue: Venue
     amount_micros: int
     why: str
+    transfer_id: str = ""  # the venue's id, so that a repeated notice counts once
 
 
 # --- people ---------------------------------------------------------------------------------------
@@ -432,12 +437,20 @@ class Presumed(Event, frozen=True, kw_only=True, tag=snake_case):
     filled: int
 
 
+class DayStarted(Event, frozen=True, kw_only=True, tag=snake_case):
+    """The daily loss is measured from `equity_micros` until `end_ns`."""
+
+    end_ns: int
+    equity_micros: int
+
+
 class Held(Event, frozen=True, kw_only=True, tag=snake_case):
-    """A market may not be quoted (`why` a word of `HOLDS`), or may again."""
+    """A market (-1: all of `venue`, or all) may not be quoted, or may again; `why` as in engine/holds.py."""
 
     market: int
     why: str
     on: bool
+    venue: str = ""
 
 
 class Tripped(Event, frozen=True, kw_only=True, tag=snake_case):
@@ -463,5 +476,5 @@ Control = (
     | OrdersRead | OrderRead | FillsRead | PositionsRead | BalanceRead | BookRead | ReadFailed
     | FeedUp | FeedDown | FeedAlive | BookInvalid | Malformed | VenueStatus | Settled | Merged | Transferred
     | Halt | Resume | PauseMarket | Flatten
-    | TimedOut | Presumed | Held | Tripped | Released
+    | TimedOut | Presumed | DayStarted | Held | Tripped | Released
 )  # fmt: skip

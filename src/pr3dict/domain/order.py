@@ -1,7 +1,8 @@
 """Orders: one frozen value an order and one table of what may happen to it.
 
 An order whose request or answer was lost is `UNKNOWN` and counts against every limit until the venue says
-what became of it. A closed order never reopens: a fill that arrives late belongs to the ledger and is counted
+what became of it. One that left the book while some of its fills may still be unread is `CLOSING` and counts
+as well. A closed order never reopens: a fill that arrives late belongs to the ledger and is counted
 here, but the state stays.
 """
 
@@ -25,6 +26,7 @@ class OrderState(enum.Enum):
     LIVE = "live"  # rests at the venue, filled in part or not at all
     UNKNOWN = "unknown"  # the answer was lost: it may rest, or be filled, or never have arrived
     CANCEL_IN_FLIGHT = "cancel_in_flight"
+    CLOSING = "closing"  # out of the book, but its fills are not all read yet
     FILLED = "filled"
     CANCELLED = "cancelled"
     REJECTED = "rejected"
@@ -39,7 +41,8 @@ class OrderEvent(enum.Enum):
     PARTIAL_FILL = "partial_fill"
     FILL = "fill"  # nothing remains
     CANCEL_SENT = "cancel_sent"
-    CANCEL_REJECT = "cancel_reject"  # the venue refused the cancel: the order may be gone already
+    CANCEL_REJECT = "cancel_reject"  # the venue refused the cancel: the order rests on
+    GONE = "gone"  # out of the book, and what it traded is not known or not all read
     CANCEL = "cancel"  # the venue cancelled it, on our request or its own
     REJECT = "reject"
     EXPIRE = "expire"
@@ -52,25 +55,45 @@ _E = OrderEvent
 
 _ENDS: Final = {_E.FILL: _S.FILLED, _E.CANCEL: _S.CANCELLED, _E.EXPIRE: _S.EXPIRED}
 
+_LATE: Final = (
+    _E.SEND, _E.ACK, _E.PARTIAL_FILL, _E.FILL, _E.CANCEL, _E.CANCEL_REJECT, _E.EXPIRE, _E.ANSWER_LOST, _E.GONE
+)  # fmt: skip
+
 ORDER_TRANSITIONS: Final[Mapping[OrderState, Mapping[OrderEvent, OrderState]]] = {
-    _S.INTENT: {_E.SEND: _S.SENT, _E.REJECT: _S.REJECTED, _E.CANCEL: _S.CANCELLED, _E.EXPIRE: _S.EXPIRED},
+    # A process may end between sending and noting it: what was never noted as sent may yet be live.
+    _S.INTENT: {
+        **_ENDS,
+        _E.SEND: _S.SENT,
+        _E.ACK: _S.LIVE,
+        _E.PARTIAL_FILL: _S.LIVE,
+        _E.REJECT: _S.REJECTED,
+        _E.ANSWER_LOST: _S.UNKNOWN,
+        _E.CANCEL_SENT: _S.CANCEL_IN_FLIGHT,
+        _E.GONE: _S.CLOSING,
+    },
     _S.SENT: {
         **_ENDS,
+        _E.SEND: _S.SENT,
         _E.ACK: _S.LIVE,
         _E.PARTIAL_FILL: _S.LIVE,  # a fill may come before the answer
         _E.REJECT: _S.REJECTED,
         _E.ANSWER_LOST: _S.UNKNOWN,
         _E.CANCEL_SENT: _S.CANCEL_IN_FLIGHT,
+        _E.GONE: _S.CLOSING,
     },
     _S.LIVE: {
         **_ENDS,
+        _E.SEND: _S.LIVE,  # our own notice of sending came after the venue's
         _E.ACK: _S.LIVE,
         _E.PARTIAL_FILL: _S.LIVE,
         _E.CANCEL_SENT: _S.CANCEL_IN_FLIGHT,
+        _E.CANCEL_REJECT: _S.LIVE,
         _E.ANSWER_LOST: _S.UNKNOWN,
+        _E.GONE: _S.CLOSING,
     },
     _S.UNKNOWN: {
         **_ENDS,
+        _E.SEND: _S.UNKNOWN,
         _E.ACK: _S.LIVE,
         _E.PARTIAL_FILL: _S.LIVE,
         _E.REJECT: _S.REJECTED,
@@ -78,28 +101,40 @@ ORDER_TRANSITIONS: Final[Mapping[OrderState, Mapping[OrderEvent, OrderState]]] =
         _E.CANCEL_SENT: _S.UNKNOWN,  # a cancel into the dark proves nothing
         _E.CANCEL_REJECT: _S.UNKNOWN,
         _E.ANSWER_LOST: _S.UNKNOWN,
+        _E.GONE: _S.CLOSING,
     },
     _S.CANCEL_IN_FLIGHT: {
         **_ENDS,
+        _E.SEND: _S.CANCEL_IN_FLIGHT,
         _E.ACK: _S.CANCEL_IN_FLIGHT,  # the answer to the order overtaken by our cancel
         _E.PARTIAL_FILL: _S.CANCEL_IN_FLIGHT,
         _E.REJECT: _S.REJECTED,
         _E.CANCEL_SENT: _S.CANCEL_IN_FLIGHT,
-        _E.CANCEL_REJECT: _S.UNKNOWN,
+        _E.CANCEL_REJECT: _S.LIVE,
         _E.ANSWER_LOST: _S.UNKNOWN,
+        _E.GONE: _S.CLOSING,
+    },
+    # Only its fills are awaited: whatever else arrives is late.
+    _S.CLOSING: {
+        **_ENDS,
+        **{
+            e: _S.CLOSING
+            for e in (
+                _E.SEND, _E.ACK, _E.PARTIAL_FILL, _E.CANCEL_SENT, _E.CANCEL_REJECT, _E.ANSWER_LOST, _E.GONE
+            )
+        },
     },
     # Late messages about a closed order; the first end stands.
-    _S.FILLED: {e: _S.FILLED for e in (_E.ACK, _E.FILL, _E.CANCEL_REJECT, _E.ANSWER_LOST)},
-    _S.CANCELLED: {
-        e: _S.CANCELLED
-        for e in (_E.ACK, _E.PARTIAL_FILL, _E.FILL, _E.CANCEL, _E.CANCEL_REJECT, _E.EXPIRE, _E.ANSWER_LOST)
+    _S.FILLED: {
+        e: _S.FILLED for e in (_E.SEND, _E.ACK, _E.FILL, _E.CANCEL_REJECT, _E.ANSWER_LOST, _E.GONE)
     },
-    _S.REJECTED: {e: _S.REJECTED for e in (_E.REJECT, _E.CANCEL_REJECT, _E.NOT_FOUND, _E.ANSWER_LOST)},
-    _S.EXPIRED: {
-        e: _S.EXPIRED
-        for e in (_E.ACK, _E.PARTIAL_FILL, _E.FILL, _E.CANCEL, _E.CANCEL_REJECT, _E.EXPIRE, _E.ANSWER_LOST)
+    _S.CANCELLED: {e: _S.CANCELLED for e in _LATE},
+    _S.REJECTED: {
+        e: _S.REJECTED
+        for e in (_E.SEND, _E.REJECT, _E.CANCEL_REJECT, _E.NOT_FOUND, _E.ANSWER_LOST, _E.GONE)
     },
-}
+    _S.EXPIRED: {e: _S.EXPIRED for e in _LATE},
+}  # fmt: skip
 
 CLOSED_STATES: Final = frozenset({_S.FILLED, _S.CANCELLED, _S.REJECTED, _S.EXPIRED})
 

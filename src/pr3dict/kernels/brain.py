@@ -11,7 +11,7 @@ import numpy as np
 from pr3dict.kernels import book as bk
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.diff import equity_micros, heat_room_micros, refresh_exposure, sync_orders
-from pr3dict.kernels.dtypes import BID
+from pr3dict.kernels.dtypes import ASK, BID
 from pr3dict.kernels.estimators import (
     mature_markouts,
     measure_liquidity,
@@ -124,7 +124,9 @@ def _see_rare_event(w: World, event: d.Row, now_ns: int) -> None:
     m = int(event.market)
     market = w.markets[m]
     kind = event.kind
-    if kind == d.STATUS:
+    if kind == d.SNAPSHOT:
+        _see_snapshot_row(w, m, event, now_ns)
+    elif kind == d.STATUS:
         market.status = event.aux
         market.refresh = 1
     elif kind == d.TICK:
@@ -147,6 +149,26 @@ def _see_rare_event(w: World, event: d.Row, now_ns: int) -> None:
         w.account[0].value_micros -= market.value_micros
         market.value_micros = 0
         refresh_exposure(w, m)
+
+
+@kernel
+def _see_snapshot_row(w: World, m: int, event: d.Row, now_ns: int) -> None:
+    """A row of a whole book, as a live feed sends it; all rows of one snapshot reach us at one instant."""
+    book = w.books[m]
+    count = int(w.grids.level_count[book.grid])
+    if event.bits & d.SNAP_FIRST:
+        for level in range(count):
+            w.depth[m, BID, level] = 0
+            w.depth[m, ASK, level] = 0
+        book.bid_level = -1
+        book.ask_level = count
+    if event.price > 0:  # an empty book is a row without price
+        level = int(w.grids.level_of_price[book.grid, event.price])
+        if level >= 0:
+            bk.set_level(book, w.depth[m], count, event.side, level, event.qty)
+    book.event_ns = now_ns
+    if event.bits & d.SNAP_LAST:
+        w.markets[m].snapshots += 1
 
 
 # --- reports of the exchange ----------------------------------------------------------------------

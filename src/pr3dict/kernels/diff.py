@@ -123,7 +123,11 @@ def pretrade_size(w: World, m: int, side: int, price: int, size: int) -> int:
     """The pre-trade checks that every order passes, whatever created it; returns the size that may go out."""
     market = w.markets[m]
     params = w.params[m]
-    if w.account[0].killed or market.status not in (d.ACTIVE, d.POST_ONLY_MODE) or market.fair_micros < 0:
+    if market.status not in (d.ACTIVE, d.POST_ONLY_MODE) or market.fair_micros < 0:
+        return 0
+    if w.account[0].killed and not (market.leaving and w.quotes[m].exit):
+        return 0
+    if market.hold == d.HOLD_ALL or (market.hold == d.HOLD_QUOTES and w.quotes[m].exit == 0):
         return 0
     if abs(price * MICROS_PER_PRICE_UNIT - int(market.fair_micros)) > params.price_band_micros:
         return 0

@@ -103,6 +103,31 @@ WHY_NO_CASH = 10
 WHY_REACTIVATED = 11
 WHY_SELF_TRADE = 12
 WHY_NOT_HELD = 13
+WHY_GATE = 14  # our own gate refused it: it never left
+WHY_NOT_SENT = 15  # it surely never left this machine
+WHY_NAMES: tuple[str, ...] = (
+    "none",
+    "post_only_cross",
+    "off_grid",
+    "min_size",
+    "not_active",
+    "rate_limit",
+    "unknown_order",
+    "expired",
+    "closed",
+    "unfilled_ioc",
+    "no_cash",
+    "reactivated",
+    "self_trade",
+    "not_held",
+    "gate",
+    "not_sent",
+)
+
+# How much of a market is held back, whatever its policy wants (`MARKET.hold`).
+HOLD_NOTHING = 0
+HOLD_QUOTES = 1  # only exits go out
+HOLD_ALL = 2
 
 # Queue models: what share of a level's decrease beyond trades happened behind us.
 QUEUE_RISK_AVERSE = 0
@@ -171,6 +196,8 @@ REASON_NAMES: tuple[str, ...] = (
     "outside_price_band",
     "order_rate_limited",
     "not_selected",
+    "held",
+    "flattening",
 )
 (
     R_NO_BOOK,
@@ -211,6 +238,8 @@ REASON_NAMES: tuple[str, ...] = (
     R_PRICE_BAND,
     R_ORDER_RATE,
     R_NOT_SELECTED,
+    R_HELD,
+    R_FLATTENING,
 ) = range(len(REASON_NAMES))
 
 
@@ -257,11 +286,15 @@ MARKET = _row(
         ("book_includes_own", "i1"),  # the feed shows our orders (live); a recording does not
         ("status", "i1"),
         ("waiting", "i1"),  # 1: has no place among `max_markets`, so it is only wound down
+        ("hold", "i1"),  # HOLD_*: what a person, a breaker or the state of the feed forbids
+        ("leaving", "i1"),  # 1: a person wants to be out, at `leaving_slippage_micros` from fair at worst
         ("close_ns", "i8"),  # trading ends; -1: unknown
         ("resolution_ns", "i8"),  # expected resolution; -1: unknown
         ("min_size", "i8"),  # smallest order, micro-contracts
         ("lot", "i8"),  # orders are multiples of this, micro-contracts
         ("stated_liquidity_micros", "i8"),  # the venue's own figure; -1: none, measure the book
+        ("leaving_slippage_micros", "i8"),
+        ("snapshots", "i8"),  # whole books seen
         # The book as we see it, own quotes taken out (kernels/estimators.observe_book).
         ("bid_price", "i4"),
         ("ask_price", "i4"),

@@ -234,7 +234,7 @@ def _selection(market: np.record, params: np.record, heat_room_micros: int, quot
 
 @kernel
 def _gate(market: np.record, now_ns: int, killed: int, quote: np.record) -> int:
-    """What status, kill switch, book and pauses let through: HOLD, EXIT_ONLY or QUOTE_BOTH.
+    """What status, kill switch, holds, book and pauses let through: HOLD, EXIT_ONLY or QUOTE_BOTH.
 
     A pause pulls quotes; a forced exit is not a quote and goes on, also with one side of the book empty.
     """
@@ -249,12 +249,18 @@ def _gate(market: np.record, now_ns: int, killed: int, quote: np.record) -> int:
         gate = EXIT_ONLY
     if market.fair_micros < 0 or quote.reasons & (1 << d.R_CROSSED_BOOK):
         gate = HOLD
+    if market.leaving != 0:
+        add_reason(quote, d.R_FLATTENING)
+        gate = min(gate, EXIT_ONLY)
+    if market.hold != d.HOLD_NOTHING:
+        add_reason(quote, d.R_HELD)
+        gate = min(gate, EXIT_ONLY if market.hold == d.HOLD_QUOTES else HOLD)
     if not takes_orders(market):
         add_reason(quote, d.R_NOT_ACTIVE)
         gate = HOLD
     if killed != 0:
         add_reason(quote, d.R_DAILY_LOSS)
-        gate = HOLD
+        gate = min(gate, EXIT_ONLY if market.leaving != 0 else HOLD)
     return gate
 
 
@@ -291,6 +297,10 @@ def _decide_fixed_spread(
     two_sided = _has_two_sides(market, quote)
     if not takes_orders(market):
         add_reason(quote, d.R_NOT_ACTIVE)
+    if market.leaving != 0:  # this policy has no exits
+        add_reason(quote, d.R_FLATTENING)
+    if market.hold != d.HOLD_NOTHING:
+        add_reason(quote, d.R_HELD)
     if killed != 0:
         add_reason(quote, d.R_DAILY_LOSS)
     if fair >= 0:

@@ -307,18 +307,24 @@ def force_exit(
 ) -> None:
     """Spec section 6: one order on the reducing side that may take, at worst `max_exit_slippage` from fair.
 
+    A person who flattens names the slippage and leaves nothing over.
+
     The bound is rounded towards fair value, so it is never exceeded. While the venue takes only post-only
     orders the exit rests instead. What the visible touch does not reach is marked as unabsorbed.
     """
     net = net_contracts(market)
-    if must_exit_by_time(market, params, now_ns):
+    slippage = int(params.max_exit_slippage_micros)
+    if market.leaving != 0:
+        excess = abs(net)
+        slippage = int(market.leaving_slippage_micros)
+    elif must_exit_by_time(market, params, now_ns):
         excess = abs(net) - int(params.exit_inventory)
     else:
         excess = abs(int(quote.net_contracts)) - int(params.max_inventory)
     # Both rules shrink |net|: |target_inventory| is at most max_inventory.
     side = ASK if net > 0 else BID
     size = _exit_size(market, params, excess)
-    slippage = min(int(params.max_exit_slippage_micros), int(params.price_band_micros))
+    slippage = min(slippage, int(params.price_band_micros))
     fair = int(quote.fair_micros)
     bound = fair - slippage if side == ASK else fair + slippage
     price = grid_price(grids, grid, side, bound)

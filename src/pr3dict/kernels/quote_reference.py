@@ -158,7 +158,8 @@ def _state(market: Row, params: Row, now_ns: int, reasons: set[str]) -> str:
         reasons.add("forced_exit_near_resolution")
     if distance > params["max_inventory"]:
         reasons.add("forced_exit")
-    if late or distance > params["max_inventory"]:
+    leaving = market["leaving"] and _net(market) != 0
+    if late or leaving or distance > params["max_inventory"]:
         return "forced_exit"
     if distance > params["rebalance_threshold"]:
         reasons.add("rebalancing")
@@ -209,12 +210,18 @@ def _gates(market: Row, now_ns: int, killed: bool, reasons: set[str]) -> set[str
     if defect:
         reasons.add(defect)
         allowed.discard("quote")
+    if market["leaving"]:
+        reasons.add("flattening")
+        allowed.discard("quote")
+    if market["hold"]:
+        reasons.add("held")
+        allowed -= {"quote", "exit"} if market["hold"] == d.HOLD_ALL else {"quote"}
     if market["status"] not in (d.ACTIVE, d.POST_ONLY_MODE):
         reasons.add("market_not_active")
         allowed.clear()
     if killed:
         reasons.add("daily_loss_limit")
-        allowed.clear()
+        allowed -= {"quote"} if market["leaving"] else {"quote", "exit"}
     if market["fair_micros"] < 0 or defect == "crossed_book":
         allowed.clear()
     return allowed
@@ -383,13 +390,16 @@ def _exit(
 ) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
     held = abs(_net(market))
     excess = abs(quote["net_contracts"]) - params["max_inventory"]
-    if _late(market, params, now_ns):
+    slippage = params["max_exit_slippage_micros"]
+    if market["leaving"]:
+        excess, slippage = held, market["leaving_slippage_micros"]
+    elif _late(market, params, now_ns):
         excess = held - params["exit_inventory"]
     smallest = max(market["min_size"], market["lot"])
     size = math.ceil(Fraction(max(excess, smallest), market["lot"])) * market["lot"]
     size = min(size, _whole_lots(market, held), _whole_lots(market, params["max_order_size"]))
     side = "ask" if _net(market) > 0 else "bid"
-    reach = min(params["max_exit_slippage_micros"], params["price_band_micros"])
+    reach = min(slippage, params["price_band_micros"])
     price = _round(prices, side, quote["fair_micros"] + (reach if side == "bid" else -reach))
     touch = market["ask_price"] if side == "bid" else market["bid_price"]
     tif = d.LIMIT
@@ -431,6 +441,8 @@ def _fixed_spread(
     defect = _book_defect(market)
     reasons |= {defect} if defect else set()
     reasons |= {"market_not_active"} if market["status"] not in (d.ACTIVE, d.POST_ONLY_MODE) else set()
+    reasons |= {"flattening"} if market["leaving"] else set()
+    reasons |= {"held"} if market["hold"] else set()
     reasons |= {"daily_loss_limit"} if killed else set()
     if reasons:
         return [], []

@@ -103,7 +103,9 @@ def must_exit_by_time(market: np.record, params: np.record, now_ns: int) -> bool
 
 @kernel
 def inventory_state(market: np.record, params: np.record, now_ns: int) -> int:
-    """Code STATE_* of spec section 6: the band of |net from target|, or the exit before resolution."""
+    """Code STATE_* of spec section 6: the band of |net from target|, or an exit by time or by a person."""
+    if market.leaving != 0 and net_contracts(market) != 0:
+        return d.STATE_FORCED_EXIT
     if must_exit_by_time(market, params, now_ns):
         return d.STATE_FORCED_EXIT
     distance = abs(net_from_target(market, params))

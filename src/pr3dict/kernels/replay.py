@@ -183,7 +183,7 @@ def _finish(w: World, events: d.Array) -> None:
 
 
 @kernel
-def _advance_exchange(w: World, events: d.Array, i: int, until_ns: int, due_ns: int) -> tuple[int, int, int]:
+def advance_exchange(w: World, events: d.Array, i: int, until_ns: int, due_ns: int) -> tuple[int, int, int]:
     """Let the recording happen at the exchange from event `i` up to `until_ns`, inclusive.
 
     Ends early when a report to us falls due before. Returns the next event, the time reached and the next
@@ -243,7 +243,7 @@ def _run(w: World, events: d.Array, max_steps: int) -> bool:
         # Where decisions follow a clock, nothing that we see is acted on before the next due time.
         now_ns = min(int(events[count - 1 if clock.clocked else j].local_ns), due_ns)
         if i < count and events[i].exch_ns <= now_ns:
-            i, now_ns, due_ns = _advance_exchange(w, events, i, now_ns, due_ns)
+            i, now_ns, due_ns = advance_exchange(w, events, i, now_ns, due_ns)
         clock.now_ns = now_ns
         if due_ns <= now_ns:
             if _next_sample_ns(w) <= now_ns:

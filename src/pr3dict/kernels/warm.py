@@ -17,7 +17,9 @@ from pr3dict.domain.units import PRICE_SCALE
 from pr3dict.kernels import (
     archive,
     estimators,
+    exchange_run,
     flow_stats,
+    live,
     queue,
     recordings,
     selection,
@@ -268,6 +270,39 @@ def _judge(events: d.Array) -> None:
     selection.watch_quotes(times, prices, prices, 0, world.markets[0], row)
 
 
+def _live(events: d.Array) -> None:
+    """What an engine does with the brain."""
+    world = tiny_world()
+    grids_of = np.zeros((1, live.GRIDS_A_MARKET), np.int32)
+    spare = np.zeros(1, d.EVENT)
+    live.start(world)
+    live.keep_places(world)
+    live.see(world, events[:1], grids_of, spare)
+    live.decide(world, int(events[0]["local_ns"]))
+    live.follow(world, events, 1, int(events[-1]["local_ns"]), grids_of, spare)
+    live.next_due_ns(world)
+    live.hear(world, np.zeros(1, d.MESSAGE), int(world.clock[0].now_ns))
+    live.hold(world, 0, d.HOLD_QUOTES)
+    live.leave(world, 0, 0, 0)
+    live.rebuild(world, 0, 0, 0, 0, 0)
+
+
+def warm_exchange() -> None:
+    """What a simulated exchange does that stands by itself."""
+    world, recording = tiny_world(), tiny_recording()
+    now_ns = int(recording["exch_ns"][0])
+    exchange_run.begin(world)
+    exchange_run.advance(world, recording[:0], 0, now_ns)
+    message = np.zeros(1, d.MESSAGE)
+    message["kind"], message["id"], message["qty"], message["price"] = d.NEW, 1, CONTRACT, _CENT
+    exchange_run.arrive_at(world, now_ns, message)
+    exchange_run.renew(world, 0, 0, now_ns + 1)
+    exchange_run.close(world, now_ns, 0, 0, d.WHY_NONE)
+    exchange_run.book_trade(world, now_ns, 0, d.BID, d.BUY_LEG, -1, 1)
+    exchange_run.undo_trade(world, now_ns, 0, d.BID, d.BUY_LEG, -1, 1)
+    exchange_run.split(world, 0, 0)
+
+
 def warm() -> list[Compiled]:
     """Take the tiny market through every kernel and say what that compiled.
 
@@ -280,5 +315,7 @@ def warm() -> list[Compiled]:
     finished = run(world, snapshots.flatten_snapshots(recording), 1 << 20)
     assert finished and int(world.account[0].error) == 0, "the tiny market did not reach its end"
     _look(world)
+    _live(snapshots.flatten_snapshots(recording))
+    warm_exchange()
     _judge(snapshots.flatten_snapshots(recording))
     return kernels()

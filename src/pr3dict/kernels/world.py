@@ -171,12 +171,15 @@ def new_world(
     fill_capacity: int,
     curve_capacity: int,
     ring_capacity: int = 1 << 14,
+    with_exchange: bool = True,
 ) -> World:
     """Allocate a replay of `len(markets)` markets that starts with empty books and `cash_micros`.
 
-    `ring_capacity` must be a power of two: it bounds the messages in flight each way.
+    `ring_capacity` must be a power of two: it bounds the messages in flight each way. An engine, whose
+    exchange is elsewhere, does without the exchange's arrays.
     """
     n = len(markets)
+    there = n if with_exchange else 0
     width = grids.price_of_level.shape[1]
     account = np.zeros(1, d.ACCOUNT)
     account[0].cash_micros = account[0].local_cash_micros = cash_micros
@@ -204,13 +207,13 @@ def new_world(
         "books": books,
         "depth": np.zeros((n, 2, width), np.int64),
         "orders": np.zeros((n, d.ORDER_SLOTS), d.ORDER),
-        "exchange_books": books.copy(),
-        "exchange_depth": np.zeros((n, 2, width), np.int64),
-        "consumed": np.zeros((n, 2, width), np.int64),
-        "exchange_orders": np.zeros((n, d.ORDER_SLOTS), d.EXCHANGE_ORDER),
-        "watched": np.zeros((n, 2, width), np.int16),
-        "active": np.zeros((n, d.ORDER_SLOTS), np.int16),
-        "holdings": holdings,
+        "exchange_books": books[:there].copy(),
+        "exchange_depth": np.zeros((there, 2, width), np.int64),
+        "consumed": np.zeros((there, 2, width), np.int64),
+        "exchange_orders": np.zeros((there, d.ORDER_SLOTS), d.EXCHANGE_ORDER),
+        "watched": np.zeros((there, 2, width), np.int16),
+        "active": np.zeros((there, d.ORDER_SLOTS), np.int16),
+        "holdings": holdings[:there].copy(),
         "siblings": sibling_rings(markets["event"]),
         "wakes": new_wakes(n),
         "changed": np.zeros(2 * n, np.int32),  # each once, and once more when the kill switch trips

@@ -37,7 +37,7 @@ from pr3dict.runtime.tapeset import (
     market_rows,
     trading_day_offset_ns,
 )
-from pr3dict.strategies.config import changed_settings
+from pr3dict.strategies.settings import changed_settings
 
 LOOKS = 256  # at the keyboard, the progress bar and the standing quotes, spread over a replay
 SHORTEST_CHUNK, LONGEST_CHUNK = 250, 5_000  # events between two looks

@@ -35,7 +35,7 @@ from pr3dict.analytics.words import (
 )
 from pr3dict.runtime.backtest import BacktestResult
 from pr3dict.store.importers.common import counted
-from pr3dict.strategies.config import changed_settings
+from pr3dict.strategies.settings import changed_settings
 
 PANELS = 12  # markets whose prices are drawn
 REASONS = 2  # that a market was not quoted

@@ -87,6 +87,24 @@ class MarketMakingStrategy:
         self._inventory[market_id] = after
         return after
 
+    def set_inventory(
+        self, *, market_id: str, yes_contracts: int, no_contracts: int, cost_micros: int
+    ) -> Inventory:
+        """Take over what the account's record says: after a restart, a voided fill, a merge or a settlement.
+
+        Sizes in micro-contracts. The cost (cash paid less received) is booked on what is held, NO first.
+        """
+        no_cost = cost_micros if no_contracts else 0
+        after = Inventory(
+            yes_contracts=yes_contracts,
+            no_contracts=no_contracts,
+            yes_cost_micros=cost_micros - no_cost if yes_contracts else 0,
+            no_cost_micros=no_cost,
+            realised_micros=0 if yes_contracts or no_contracts else -cost_micros,
+        )
+        self._inventory[market_id] = after
+        return after
+
     def inventory(self, market_id: str) -> Inventory:
         """What is held in a market; flat where nothing was booked."""
         return self._inventory.get(market_id, Inventory())

@@ -14,10 +14,11 @@ from types import MappingProxyType
 from typing import Any
 
 from pr3dict.domain.errors import ConfigError
-from pr3dict.strategies.config import MarketMakingConfig, unknown_key
+from pr3dict.strategies.config import MarketMakingConfig
 
 Settings = Mapping[str, Any]
 TABLE = "market_making"
+RISK_TABLE = "risk"  # may stand beside it: limits, breakers and times of the engine (risk/limits.py)
 
 _PRESETS: dict[str, dict[str, str | int]] = {
     "default": {},
@@ -68,19 +69,32 @@ def read_toml(text: str, source: str) -> dict[str, Any]:
     """The `[market_making]` table of a TOML text, numbers as exact decimals.
 
     Raises:
-        ConfigError: not TOML, no such table, or another table beside it; the sentence names `source`.
+        ConfigError: not TOML, no such table, or an unknown table beside it; the sentence names `source`.
+    """
+    tables = read_tables(text, source)
+    if TABLE not in tables:
+        raise ConfigError(f"{source}: there is no [{TABLE}] table; put the settings below that line")
+    return tables[TABLE]
+
+
+def read_tables(text: str, source: str) -> dict[str, dict[str, Any]]:
+    """The tables `[market_making]` and `[risk]` of a TOML text, those that it has; numbers as exact decimals.
+
+    Raises:
+        ConfigError: not TOML, or anything else outside the tables; the sentence names `source` and the key.
     """
     try:
         document = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source}: not valid TOML ({error}); repair the file") from None
-    for key in document:
-        if key != TABLE:
-            raise ConfigError(f"settings go below [{TABLE}], nothing else here", key=f"{source}: {key}")
-    table = document.get(TABLE)
-    if not isinstance(table, dict):
-        raise ConfigError(f"{source}: there is no [{TABLE}] table; put the settings below that line")
-    return table
+    for key, table in document.items():
+        if key not in (TABLE, RISK_TABLE):
+            raise ConfigError(
+                f"settings go below [{TABLE}] or [{RISK_TABLE}], nothing else here", key=f"{source}: {key}"
+            )
+        if not isinstance(table, dict):
+            raise ConfigError(f"{source}: there is no [{key}] table; put the settings below that line")
+    return document
 
 
 def read_assignments(assignments: Iterable[str]) -> dict[str, str]:
@@ -114,7 +128,7 @@ def build_config(
     origin = dict.fromkeys(from_file, f"{source}: ") | dict.fromkeys(single, "--set ")
     for key, place in origin.items():
         if key not in MarketMakingConfig.model_fields:
-            raise ConfigError(unknown_key(key), key=f"{place}{key}")
+            raise ConfigError(MarketMakingConfig.unknown_key(key), key=f"{place}{key}")
     try:
         return MarketMakingConfig(**{**base, **from_file, **single})
     except ConfigError as error:

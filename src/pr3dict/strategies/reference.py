@@ -1,12 +1,12 @@
-"""Renders docs/reference/config.md from the settings themselves; a test holds the file to it."""
+"""Renders the strategy's part of docs/reference/config.md from the settings; see `risk/reference.py`."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 
-from pr3dict.strategies.config import MarketMakingConfig, plain_value, setting_facts
+from pr3dict.strategies.config import MarketMakingConfig
 from pr3dict.strategies.presets import PRESETS
+from pr3dict.strategies.settings import Settings, plain_value
 
 HEADER = """\
 # Settings of the market maker
@@ -25,14 +25,15 @@ max_inventory = 40
 
 
 def render() -> str:
-    """The whole page in Markdown."""
-    return HEADER + "".join(_sections()) + "".join(_presets())
+    """The settings of the market maker and its presets in Markdown."""
+    return HEADER + "".join(sections(MarketMakingConfig)) + "".join(_presets())
 
 
-def _sections() -> Iterator[str]:
+def sections(settings: type[Settings]) -> Iterator[str]:
+    """A chapter for each section of a class of settings, with a table of its settings."""
     section = ""
-    for key, field in MarketMakingConfig.model_fields.items():
-        facts = setting_facts(key)
+    for key, field in settings.model_fields.items():
+        facts = settings.facts(key)
         if facts["section"] != section:
             section = facts["section"]
             yield f"\n## {section}\n\n| setting | default | unit | allowed | meaning |\n|---|---|---|---|---|"
@@ -49,7 +50,3 @@ def _presets() -> Iterator[str]:
         cells = [str(PRESETS[name].get(key, "")) for name in names]
         if any(cells):
             yield f"| `{key}` | {plain_value(field.default)} | {' | '.join(cells)} |\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(render())

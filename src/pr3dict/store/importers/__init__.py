@@ -41,6 +41,7 @@ FORMATS: Final[tuple[str, ...]] = (
     "polymarketus-quotes",
     "kalshi-polymarket-pairs",
     "raw-ws-samples",
+    "recording",
 )
 """Names of all formats; the module of each is its name with underscores."""
 

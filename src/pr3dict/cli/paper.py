@@ -1,0 +1,199 @@
+"""`pr3dict paper`: the engine of live trading on the simulated exchange, with recordings as its market."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from pr3dict.cli.output import messages, print_json
+from pr3dict.cli.process import DataDirOption
+from pr3dict.domain.errors import UsageError
+
+if TYPE_CHECKING:
+    from pr3dict.risk.limits import RiskConfig
+    from pr3dict.runtime.spec import BacktestSpec
+
+MAX_SPEED = 1_000_000.0
+VIEW_S = 0.2
+
+
+Tapes = Annotated[list[str] | None, typer.Argument(metavar="[TAPE]...", help="More tapes for --replay.")]
+Replay = Annotated[
+    list[str] | None,
+    typer.Option("--replay", metavar="TAPE", help="Tapes: files, folders of them, or patterns."),
+]
+Speed = Annotated[
+    str, typer.Option(metavar="X", help="Recorded seconds a second, or max for as fast as it goes.")
+]
+VenueName = Annotated[
+    str | None, typer.Option(metavar="VENUE", help="kalshi or polymarket; not in this version.")
+]
+Policy = Annotated[str | None, typer.Option(help="pr3dict, or fixed_spread for comparison.")]
+Preset = Annotated[str | None, typer.Option(help="Settings to start from.")]
+Config = Annotated[Path | None, typer.Option(help="TOML file with [market_making] and [risk] tables.")]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="One setting; risk.KEY=VALUE for one of [risk]."),
+]
+Queue = Annotated[
+    str, typer.Option(help="Queue model: risk-averse, power, power2, power3, log, log2 or optimistic.")
+]
+QueuePower = Annotated[float, typer.Option(help="Exponent n of the power models.")]
+Latency = Annotated[
+    int, typer.Option(help="Milliseconds from exchange to us, from us to exchange, and back.")
+]
+Cash = Annotated[str, typer.Option(help="Dollars in the account when the data directory is new.")]
+DirectMember = Annotated[
+    bool, typer.Option("--direct-member", help="Kalshi balances in $0.0001 instead of cents.")
+]
+Seconds = Annotated[float | None, typer.Option(metavar="SECONDS", help="End after this time on the clock.")]
+Headless = Annotated[
+    bool, typer.Option("--headless", help="No live view: a line every few seconds on stderr.")
+]
+ReportFile = Annotated[
+    Path | None, typer.Option(metavar="F.html", help="Write the result as one HTML file with charts.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end; no live view.")]
+
+
+def paper_command(
+    tapes: Tapes = None,
+    replay: Replay = None,
+    speed: Speed = "1",
+    venue: VenueName = None,
+    policy: Policy = None,
+    preset: Preset = None,
+    config: Config = None,
+    assignments: Assignments = None,
+    queue: Queue = "risk-averse",
+    queue_power: QueuePower = 3.0,
+    latency_ms: Latency = 50,
+    cash: Cash = "10000",
+    direct_member: DirectMember = False,
+    seconds: Seconds = None,
+    headless: Headless = False,
+    report: ReportFile = None,
+    data_dir: DataDirOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Trade recorded markets on paper: the engine with journal, limits and operator commands.
+
+    Ctrl-C stops it: cancel, confirm, close. Started again in the same data directory it goes on where it
+    was. Exit code 3: the kill latch is set. docs/paper.md is the manual.
+    """
+    from pr3dict.cli.backtest import spec_of
+    from pr3dict.cli.config import load_configs
+    from pr3dict.cli.report import check_target
+
+    if venue is not None:
+        raise UsageError("--venue: live market data is not in this version; give recordings with --replay")
+    if not replay:
+        raise UsageError("say what to trade: --replay and tapes, folders of them, or patterns")
+    if seconds is not None and not seconds > 0:
+        raise UsageError(f"--seconds: {seconds} is not above 0")
+    pace = parse_speed(speed)
+    given = assignments or []
+    spec = spec_of(
+        preset=preset,
+        config=config,
+        assignments=[one for one in given if not one.strip().startswith("risk.")],
+        policy=policy,
+        queue=queue,
+        queue_power=queue_power,
+        latency_ms=latency_ms,
+        cash=cash,
+        direct_member=direct_member,
+    )
+    _, risk = load_configs(preset, config, given)
+    check_target("--report", report)
+    run = Run(spec, risk, pace, seconds, report, headless, as_json)
+    trade([*replay, *(tapes or ())], run, data_dir)
+
+
+class Run(NamedTuple):
+    """What a command line asks for."""
+
+    spec: BacktestSpec
+    risk: RiskConfig
+    speed: float | None
+    seconds: float | None
+    report: Path | None
+    headless: bool
+    as_json: bool
+
+
+def trade(named: list[str], run: Run, data_dir: Path | None) -> None:
+    """Read the tapes, trade them, say what came of it and leave with the session's exit code."""
+    from pr3dict.cli.report import write_report
+    from pr3dict.cli.session import Watcher, end, outcome_json, run_session, show_outcome
+    from pr3dict.runtime.jobs import cores
+    from pr3dict.runtime.paper import PaperSpec
+    from pr3dict.runtime.tapeset import load
+    from pr3dict.store.data_dir import DataDir
+    from pr3dict.store.importers.common import counted
+
+    place = DataDir.of(data_dir)
+    with messages.status("Reading tapes and loading the brain (compiled once, up to two minutes)..."):
+        loaded = load(named, latency_ns=run.spec.latency_ms * 1_000_000, jobs=cores())
+        warm_engine()
+    quiet = run.as_json and not run.headless
+    notes = [pace_words(run.speed)]
+    watcher = Watcher(place, mode="paper", notes=notes, headless=run.headless, quiet=quiet)
+    paper = PaperSpec(
+        tapes=loaded,
+        spec=run.spec,
+        risk=run.risk,
+        data_dir=place,
+        speed=run.speed,
+        seconds=run.seconds,
+        on_view=watcher,
+        view_s=VIEW_S,
+    )
+    outcome = run_session(paper, watcher, draw=run.report is not None)
+    target = None
+    if run.report is not None and outcome.session is not None:
+        target = run.report
+        title = f"Paper session on {counted(len(loaded.metas), 'market')}"
+        write_report(outcome.session.replay, title, target)
+    if run.as_json:
+        print_json(outcome_json(outcome, target))
+    else:
+        show_outcome(outcome, "Paper session", target)
+    end(outcome)
+
+
+def parse_speed(text: str) -> float | None:
+    """Recorded seconds a second; None for max.
+
+    Raises:
+        UsageError: neither a positive number nor max.
+    """
+    if text == "max":
+        return None
+    try:
+        speed = float(text.removesuffix("x"))
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed <= MAX_SPEED:
+        raise UsageError(f"--speed: {text!r} is no speed; give seconds a second, for example 60, or max")
+    return speed
+
+
+def pace_words(speed: float | None) -> str:
+    """How fast market time runs, and how to stop."""
+    if speed is None:
+        pace = "As fast as it goes"
+    elif speed >= 120:
+        pace = f"{speed / 60:.0f} minutes of market time a second"
+    else:
+        pace = f"{speed:g} second{'' if speed == 1 else 's'} of market time a second"
+    return f"{pace}. Ctrl-C stops it: cancel, confirm, close."
+
+
+def warm_engine() -> None:
+    """Load every kernel before the first step, so that no step waits for one."""
+    from pr3dict.kernels.warm import warm
+
+    warm()

@@ -1,0 +1,162 @@
+"""The start of a process: the right to run, the latch, the journal, the state it folds to.
+
+There is no other way to start, so a restart after a crash and after a clean stop are the same. Each step may
+be interrupted and done again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from pr3dict.domain.errors import WorkError
+from pr3dict.domain.events import Control, Latched, Listed, Started
+from pr3dict.engine.engine import Engine
+from pr3dict.runtime.clock import Clock
+from pr3dict.runtime.listing import numbered
+from pr3dict.runtime.logs import no_core_dumps
+from pr3dict.store.crash_points import crash_point
+from pr3dict.store.data_dir import DataDir
+from pr3dict.store.journal import Journal
+from pr3dict.store.latch import Latch, LatchFile
+from pr3dict.store.lease import Lease
+
+Log = structlog.typing.FilteringBoundLogger
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a process holds before it has an engine; `latch` is what stood when it started."""
+
+    data_dir: DataDir
+    lease: Lease
+    latch_file: LatchFile
+    latch: Latch | None
+    journal: Journal
+
+    def close(self) -> None:
+        """Give everything back; for a start that does not go on."""
+        self.journal.close()
+        self.lease.release()
+
+
+@dataclass(slots=True)
+class Recovered:
+    """What a recovery found. `inputs` are the events of the first step, `rows` the row of each wanted market.
+
+    `seconds` says how long each phase took.
+    """
+
+    inputs: tuple[Control, ...] = ()
+    rows: tuple[int, ...] = ()
+    snapshot: int = 0  # the step it was taken after, 0: none
+    folded: int = 0  # steps after it
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def open_process(data_dir: DataDir, account: str = "", *, state: Path | None = None) -> Opened:
+    """Take the lease first, then look at anything else; `account` is empty for paper.
+
+    From here on what the process writes is its user's alone, and a crash of it writes no memory to disk.
+
+    Raises:
+        DataError: the data directory can't be used.
+        LeaseHeldError: another process runs here, or trades the account.
+        LogError: the journal is damaged, incomplete, newer or another program's.
+    """
+    os.umask(0o077)
+    no_core_dumps()
+    data_dir.create()
+    crash_point("recovery.begun")
+    lease = Lease.take(data_dir, account, state=state)
+    try:
+        crash_point("recovery.leased")
+        latch_file = LatchFile(data_dir.latch)
+        latch = latch_file.read()
+        crash_point("recovery.latch_read")
+        journal = Journal.open(data_dir.journal)
+        crash_point("recovery.journal_open")
+    except BaseException:
+        lease.release()
+        raise
+    return Opened(data_dir, lease, latch_file, latch, journal)
+
+
+def recover(
+    engine: Engine,
+    opened: Opened,
+    started: Started,
+    listings: Sequence[Listed],
+    *,
+    clock: Clock,
+    log: Log,
+) -> Recovered:
+    """Fold the journal into a new engine, and say what its first step must take in.
+
+    Just before that step `begin` ends the recovery.
+
+    `listings` are the markets to trade; their own row numbers do not count. The inputs are the latch, if it
+    is set, `Started`, and `Listed` of each market that the journal does not know.
+
+    Raises:
+        LogError: a step can't be read.
+    """
+    found = Recovered()
+    with _timed(found, "snapshot", clock):
+        _load_snapshot(engine, opened.journal, found, log)
+    crash_point("recovery.snapshot_loaded")
+    with _timed(found, "fold", clock):
+        for step in opened.journal.steps(after=found.snapshot):
+            engine.fold(step)
+            found.folded += 1
+    crash_point("recovery.folded")
+    fresh, found.rows = numbered(engine.listings, tuple(listings))
+    latched: tuple[Control, ...] = ()
+    if opened.latch is not None:
+        latched = (Latched(reason=opened.latch.reason, text=opened.latch.text),)
+    found.inputs = (*latched, started, *fresh)
+    log.info(
+        "recovered",
+        step=engine.number,
+        snapshot=found.snapshot,
+        folded=found.folded,
+        latched=opened.latch is not None,
+        **{f"{name}_s": round(seconds, 4) for name, seconds in found.seconds.items()},
+    )
+    return found
+
+
+def begin(engine: Engine, now_ns: int) -> None:
+    """The first step comes at `now_ns`: let an engine that folded a journal take up what it knows.
+
+    The time of that step is all that it depends on, so that the run can be replayed from its journal.
+    """
+    if engine.number:
+        engine.recovered(max(now_ns - 1, engine.now_ns))
+    crash_point("recovery.recovered")
+
+
+def _load_snapshot(engine: Engine, journal: Journal, found: Recovered, log: Log) -> None:
+    snapshot = journal.latest_snapshot()
+    for defect in journal.snapshots.defects:
+        log.warning("snapshot passed over", why=defect)
+    if snapshot is None:
+        return
+    try:
+        engine.load(snapshot.blob)
+    except WorkError as error:  # of another version: nothing was taken over, the journal has it all
+        log.warning("snapshot passed over", why=str(error))
+    else:
+        found.snapshot = snapshot.number
+
+
+@contextmanager
+def _timed(found: Recovered, phase: str, clock: Clock) -> Iterator[None]:
+    began_ns = clock.monotonic_ns()
+    yield
+    found.seconds[phase] = (clock.monotonic_ns() - began_ns) / 1e9

@@ -1,0 +1,73 @@
+"""What one seed is: which faults it has and how strongly, which market, which limits, which clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Literal
+
+from simulation.catalogue import KNOBS
+from simulation.world import SECOND
+
+POLYMARKET_ONLY = ("void", "void_alone", "final_late", "final_conflict", "void_storm")
+CALM_SHARE = 0.08  # of seeds without any fault: the engine must simply trade
+
+
+@dataclass(frozen=True)
+class Options:
+    """One seed's world. Times in ns; `intensity` of a knob from 0 (off) to 1."""
+
+    seed: int
+    venue: Literal["kalshi", "polymarket"]
+    markets: int
+    exclusive: bool  # markets 0 and 1 are outcomes of one event
+    safety_ns: int
+    liveness_ns: int = 60 * SECOND
+    life_ns: int = 30 * SECOND  # expiry of an order
+    quote_size: int = 10
+    max_inventory: int = 40
+    heat_ppm: int = 300_000
+    daily_loss: int = 200
+    cash: int = 2_000
+    clock: Literal["none", "linear", "step", "periodic"] = "none"
+    clock_ns: int = 0
+    small: bool = False  # buggified: small queues, short lives
+    intensity: dict[str, float] = field(default_factory=dict)
+
+    def without(self, knob: str) -> Options:
+        """The same world without one fault."""
+        return replace(self, intensity={k: v for k, v in self.intensity.items() if k != knob})
+
+
+def draw(seed: int) -> Options:
+    """The options of `seed`: each fault is on with probability 1/2, with uniform intensity."""
+    r = Random(f"{seed}/options")
+    venue: Literal["kalshi", "polymarket"] = r.choice(("kalshi", "polymarket"))
+    calm = r.random() < CALM_SHARE
+    damp = r.choice((1.0, 1.0, 0.4))  # some worlds are rough, some have few faults of many kinds
+    intensity = {}
+    for knob in KNOBS:
+        on, level = r.random() < 0.5, r.random()
+        if on and not calm and not (knob in POLYMARKET_ONLY and venue == "kalshi"):
+            intensity[knob] = level * damp if KNOBS[knob].most < 1.0 else level
+    small = r.random() < 0.3
+    clock: Literal["none", "linear", "step", "periodic"] = "none"
+    if "clock" in intensity:
+        clock = r.choice(("linear", "step", "periodic"))
+    return Options(
+        seed=seed,
+        venue=venue,
+        markets=r.choice((2, 3, 3, 4)),
+        exclusive=r.random() < 0.5,
+        safety_ns=r.randint(40, 100) * SECOND,
+        life_ns=r.choice((3, 5, 8) if small else (15, 30, 60)) * SECOND,
+        quote_size=r.choice((2, 5, 10)),
+        max_inventory=r.choice((20, 40)),
+        heat_ppm=r.choice((60_000, 150_000, 500_000)),
+        daily_loss=r.choice((5, 20, 200)),
+        cash=r.choice((100, 500, 2_000)),
+        clock=clock,
+        clock_ns=round(intensity.get("clock", 0.0) * r.choice((-1, 1)) * 4 * SECOND),
+        small=small,
+        intensity=intensity,
+    )
