@@ -43,7 +43,7 @@ def make_tapes(folder: Path, hours: int) -> Path:
 
 @pytest.fixture(scope="module")
 def tapes(tmp_path_factory) -> Path:
-    return make_tapes(tmp_path_factory.mktemp("tapes"), 2)
+    return make_tapes(tmp_path_factory.mktemp("tapes"), 1)
 
 
 @pytest.fixture(scope="module")
@@ -171,10 +171,10 @@ def test_the_whole_of_a_recording_is_a_backtest(tapes, tmp_path, capsys):
     assert "the recording ends" in capsys.readouterr().err
 
 
-def test_a_halt_without_a_process_outlives_the_next_one(tapes, tmp_path, capsys):
+def test_a_halt_without_a_process_outlives_the_next_one(long_tapes, tmp_path, capsys):
     data_dir = tmp_path / "dir"
     place = ("--data-dir", str(data_dir))
-    paper = ("paper", "--replay", str(tapes), "--speed", "3000", *place)
+    paper = ("paper", "--replay", str(long_tapes), "--speed", "3000", *place)
     first = answer(capsys, *paper, "--seconds", "0.3")
     assert first["session"]["exit_code"] == 0
     assert answer(capsys, "halt", "--reason", "overnight", *place)["running"] is False
@@ -189,7 +189,7 @@ def test_a_halt_without_a_process_outlives_the_next_one(tapes, tmp_path, capsys)
     assert placed == [0, 0]
 
     assert answer(capsys, "resume", "--reason", "morning", *place)["running"] is False
-    again = answer(capsys, *paper, "--seconds", "0.5")
+    again = answer(capsys, *paper, "--seconds", "2")
     assert again["session"]["exit_code"] == 0
     assert LatchFile(data_dir / "latch.json").read() is None
     assert sum(m["orders_placed"] for m in again["status"]["markets"]) > 0

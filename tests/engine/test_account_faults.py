@@ -190,6 +190,34 @@ def test_fault_13_a_cancel_that_loses_to_a_fill_closes_once_the_fill_is_read(des
     assert desk.state() == "filled" and desk.codes() == []
 
 
+def test_fault_13_a_cancel_that_overtook_its_order_proves_nothing(desk):
+    sent(desk)
+    desk.command(c.Cancel(order_id=1, market=0))
+    desk.do(e.Accepted(order_id=1, venue_id="v1"))
+    desk.do(e.RequestRefused(order_id=1, request="cancel", why="unknown_order"))
+    assert desk.state() == "live" and desk.exposed() == 10
+    assert desk.wait(0) == [c.Cancel(order_id=1, market=0, venue_id="v1")]
+    desk.do(e.RequestRefused(order_id=1, request="cancel", why="unknown_order"))
+    assert desk.state() == "closing"  # this one was sent to an order that stood
+
+
+def test_fault_13_unknown_there_is_no_proof_while_a_look_still_shows_the_order(desk):
+    desk.place()
+    desk.command(c.Cancel(order_id=1, market=0))
+    desk.do(e.RequestRefused(order_id=1, request="cancel", why="unknown_order"))
+    desk.wait(1)
+    desk.read_fills()
+    assert desk.state() == "closing"  # its fills are read, but nobody said yet that it is gone
+    desk.read_order(remaining=10_000_000)
+    desk.read_order(status="not_found")  # as of no later than the look that showed it
+    assert desk.state() == "closing" and desk.exposed() == 10
+    assert c.Cancel(order_id=1, market=0, venue_id="v1") in desk.wait(2)
+    desk.read_order(status="not_found")
+    assert desk.state() == "closing"
+    desk.read_fills()
+    assert desk.state() == "cancelled"
+
+
 def test_fault_14_and_18_a_cancel_reply_that_says_more_traded_than_we_booked_waits(desk):
     desk.place()
     desk.command(c.Cancel(order_id=1, market=0))
@@ -211,6 +239,19 @@ def test_fault_14_a_cancel_reply_that_does_not_say_what_traded_waits_for_a_later
     assert desk.state() == "closing"
     desk.read_fills()
     assert desk.state() == "expired"
+
+
+def test_fault_14_what_had_traded_when_it_was_accepted_is_not_what_traded_at_its_end(desk):
+    sent(desk)
+    desk.do(e.Accepted(order_id=1, venue_id="v1", filled=4_000_000))
+    desk.do(e.Closed(order_id=1, why="none", filled=-1))
+    desk.fill(size=4)
+    desk.do(e.Accepted(order_id=1, venue_id="v1", filled=4_000_000))
+    assert desk.state() == "closing"
+    desk.fill(size=2)
+    desk.wait(1)
+    desk.read_fills(*desk.account._ledgers[0].fills.values())
+    assert desk.state() == "cancelled" and desk.codes() == []
 
 
 def test_fault_14_a_lookup_later_than_the_end_settles_it_as_well(desk):

@@ -367,6 +367,30 @@ def test_fault_58_money_that_nobody_told_us_of_is_booked_once_everything_else_ag
     assert desk.account.is_reconciled("kalshi")
 
 
+@pytest.mark.parametrize("pairs", [2, -3])
+def test_pairs_that_somebody_merged_or_split_are_booked_with_an_alarm(pairs):
+    desk = Desk(apart=True, reconcile_interval_ns=30 * SECOND)
+    desk.place(1)
+    desk.place(2, side=ASK)
+    desk.fill(1, size=4)
+    desk.fill(2, size=5, side=ASK)
+    cash = desk.account.cash_micros
+    left = e.VenuePosition(
+        market=2, yes_contracts=(4 - pairs) * 1_000_000, no_contracts=(5 - pairs) * 1_000_000
+    )
+    for _ in range(2):
+        assert desk.held == (4, 5)
+        desk.wait(10)
+        desk.read_fills(*desk.account._ledgers[2].fills.values())
+        desk.read_positions(left)
+    assert desk.codes() == ["position_drift"]
+    desk.wait(0)
+    assert desk.held == (4 - pairs, 5 - pairs)
+    assert desk.account.cash_micros == cash + pairs * 1_000_000
+    assert desk.read_positions(left).anomalies == () and desk.account.due(desk.now) == ()
+    desk.check_fold()
+
+
 def test_a_venue_may_state_its_balance_coarsely():
     desk = Desk(reconcile_interval_ns=30 * SECOND, cash_tolerance_micros=9_999)
     for _ in range(2):

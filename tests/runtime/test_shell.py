@@ -14,6 +14,7 @@ from pr3dict.domain import events as e
 from pr3dict.domain.errors import WorkError
 from pr3dict.engine.engine import Engine
 from pr3dict.risk.limits import RiskConfig
+from pr3dict.runtime.brain_loader import load_brain
 from pr3dict.runtime.clock import ClockWatch, EngineTime, SystemClock, VirtualClock
 from pr3dict.runtime.inbox import Inbox, LiveSource
 from pr3dict.runtime.logs import make_log
@@ -45,6 +46,11 @@ class Story:
         self.risk = RiskConfig()
         self.watched = watched
 
+    def new_engine(self) -> Engine:
+        engine = Engine(self.risk)
+        engine.register_strategy(MarketMakingStrategy(config=SPEC.config))
+        return engine
+
     async def play(self, meanwhile: Callable, journal: type[Journal] = Journal) -> int:
         clock = SystemClock()
         opened = open_process(self.data_dir)
@@ -52,8 +58,6 @@ class Story:
         self.journal.__class__ = journal
         time = EngineTime(clock, not_before_ns=opened.journal.last_ns + 1)
         self.venue = LiveVenue(time)
-        self.engine = Engine(self.risk)
-        self.engine.register_strategy(MarketMakingStrategy(config=SPEC.config))
         started = e.Started(
             version="0",
             account="paper",
@@ -62,7 +66,8 @@ class Story:
         )
         log = make_log(None, console=self.console)
         market = listing(time.now_ns())
-        found = recover(self.engine, opened, started, [market], clock=clock, log=log)
+        found = recover(self.new_engine, opened, started, [market], clock=clock, log=log)
+        self.engine = found.engine
         self.source = self.venue.source = LiveSource(Inbox(), time, {"kalshi": self.venue}, {0: "kalshi"})
         session = session_name(self.data_dir.tapes, self.engine.number + 1)
         trader = Trader(self.engine)
@@ -93,6 +98,11 @@ class Story:
         return [command for command in self.venue.wire if isinstance(command, kind)]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _brain():
+    load_brain()  # a compiler at work would stall the loop under the clock's eyes
+
+
 def run(story: Story, meanwhile: Callable, journal: type[Journal] = Journal) -> int:
     return asyncio.run(story.play(meanwhile, journal))
 
@@ -116,6 +126,22 @@ def test_it_quotes_stops_cleanly_and_proves_its_run(tmp_path):
     assert run(story, stop_when_quoting) == 0, "a second life in the same data directory"
     proof = replay_session(story.data_dir)
     assert proof.difference is None and proof.first > 1
+
+
+def test_a_snapshot_that_cannot_be_read_is_passed_over(tmp_path):
+    story = Story(tmp_path / "data")
+
+    async def stop_when_quoting(story: Story) -> None:
+        await story.quoting()
+        story.shell.stop("test")
+
+    assert run(story, stop_when_quoting) == 0
+    with Journal.open(story.data_dir.journal) as journal:
+        blob = journal.latest_snapshot().blob
+        journal.save_snapshot(journal.last_number, blob[:-40])
+    assert run(story, stop_when_quoting) == 0
+    assert "snapshot passed over" in story.console.getvalue()
+    assert replay_session(story.data_dir).difference is None
 
 
 @pytest.mark.parametrize("how", ["feed", "lease", "latch", "brain"])

@@ -31,16 +31,13 @@ class ScriptedEngine:
 
     def advance(self, now_ns: int, data: d.Array, events: Sequence[e.Control]) -> tuple[Step, ...]:
         self.inputs += events
-        step = Step(
-            number=self.number + 1,
-            now_ns=now_ns,
-            inputs=tuple(events),
-            commands=self.commands,
-            rows=len(data),
-        )
-        self.number += not step.is_empty
-        self.commands = ()
-        return () if step.is_empty else (step,)
+        steps = []
+        for commands, inputs in ((self.early, ()), (self.commands, tuple(events))):
+            if commands or inputs:
+                self.number += 1
+                steps.append(Step(number=self.number, now_ns=now_ns, inputs=inputs, commands=commands))
+        self.early = self.commands = ()
+        return tuple(steps)
 
 
 class Story:

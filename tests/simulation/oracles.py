@@ -132,13 +132,12 @@ class Oracles:
             elif isinstance(command, c.SetLatch):
                 self.halted = True
                 self.flattening.clear()
+            elif isinstance(command, c.ClearLatch):
+                self.halted = False
         for event in step.inputs:
-            if isinstance(event, e.Halt | e.Latched):
+            if isinstance(event, e.Latched):
                 self.halted = True
                 self.flattening.clear()
-            elif isinstance(event, e.Resume):
-                if not any(isinstance(command, c.SetLatch) for command in step.commands):
-                    self.halted = False
             elif isinstance(event, e.Flatten):
                 self.flattening.update(range(self.sim.options.markets) if event.market < 0 else [event.market])
         self._check_overfill(step)
@@ -168,6 +167,7 @@ class Oracles:
                 self.broken = set(range(self.sim.options.markets))
             case e.FeedUp():
                 self.down = False
+                self.alive_ns = 0  # its books come anew, so they are fresh
             case e.FeedAlive():
                 self.alive_ns = max(self.alive_ns, event.venue_ns)
             case e.OrdersRead() | e.FillsRead() | e.PositionsRead() | e.BalanceRead():
@@ -217,7 +217,7 @@ class Oracles:
         step = self.durable_of.get(number)
         if step is None or step > sim.disk.durable_number:
             raise Violation("I12 not durable", f"order {number} left before step {step} was on disk")
-        if sim.disk.latch is not None:
+        if sim.disk.latch is not None and place.market not in self.flattening:
             raise Violation("I7 killed", f"order {number} left while the kill latch is set: {sim.disk.latch}")
         if self.halted and place.market not in self.flattening:
             raise Violation("I7 halted", f"order {number} left after a halt")

@@ -174,7 +174,7 @@ class Process:
     def _step(self, now: int, data: d.Array, events: tuple[e.Control, ...]) -> None:
         self.sim.before_step(self, now, Batch(now, data, tuple(events)))
         outcome = self.trader.step(now, data, events)
-        for step in _steps(outcome):
+        for step in outcome.steps:
             self.sim.stepped(self, step)
             self.sim.oracles.cancels_leave(step, outcome.urgent, self.trader.waiting)
             self.sim.disk.append(step, self._durable, self._failed)
@@ -221,9 +221,3 @@ class Process:
         if self.exit is not None:
             self.sim.exited(self, self.exit)
 
-
-def _steps(outcome: Any) -> tuple[Any, ...]:
-    steps = getattr(outcome, "steps", None)
-    if steps is None:
-        return () if outcome.step is None else (outcome.step,)
-    return tuple(steps)

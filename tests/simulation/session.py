@@ -15,6 +15,7 @@ from simulation.flow import Row, row
 from simulation.network import DEAD_AFTER_NS, RECONNECT_NS, Stream
 from simulation.reads import Reads
 from simulation.requests import Requests
+from simulation.setting import STEPS
 from simulation.world import MS, SECOND
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Session:
         self.expected: list[int | None] = [None] * n  # by us; None: waits for a snapshot
         self.asked_ns = [0] * n
         self.early: list[list[tuple[int, list[Row]]]] = [[] for _ in range(n)]
+        self.totals: list[tuple[dict[int, int], dict[int, int]]] = [({}, {}) for _ in range(n)]
         self.settled: dict[int, e.Settled] = {}
         self.shown: dict[tuple[int, int, int], int] = {}  # own size in the feed at (market, side, price)
 
@@ -296,8 +298,32 @@ class Session:
             self.world.effect(43)
             self._invalid(market, "negative_size")
             return
+        if self._crosses(market, rows):
+            self.world.effect(43)
+            self._invalid(market, "crossed")
+            return
         self.expected[market] = seq + 1
         process.put_rows(rows)
+
+    def _crosses(self, market: int, rows: list[Row]) -> bool:
+        """Keep the running totals that an adapter keeps; whether they cross after this message."""
+        sides = self.totals[market]
+        for r in rows:
+            if r[6] == d.SNAPSHOT and r[8] & d.SNAP_FIRST:
+                sides[0].clear()
+                sides[1].clear()
+            if r[6] in (d.LEVEL, d.SNAPSHOT):
+                if r[2] > 0:
+                    sides[r[7]][r[4]] = r[2]
+                else:
+                    sides[r[7]].pop(r[4], None)
+            elif r[6] == d.TICK:
+                step = STEPS[r[3]]
+                for levels in sides:
+                    for price in [p for p in levels if p % step]:
+                        del levels[price]
+        bids, asks = sides
+        return bool(bids and asks) and max(bids) >= min(asks)
 
     def _invalid(self, market: int, why: str) -> None:
         self.expected[market] = None
@@ -309,6 +335,7 @@ class Session:
         if process is None or self.expected[market] is not None:
             return
         process.put_rows(rows)
+        self._crosses(market, rows)
         self.expected[market] = seq + 1
         early, self.early[market] = self.early[market], []
         for number, later in early:

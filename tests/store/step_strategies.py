@@ -66,7 +66,6 @@ def numbered(parts) -> list[Step]:
             commands=tuple(commands),
             quotes=tuple(quotes),
             rows=rows,
-            early=len(derived) // 2,
         )
         for number, (now_ns, (_, inputs, derived, commands, quotes, rows)) in enumerate(
             zip(times, parts, strict=True), 1

@@ -49,7 +49,7 @@ async def serve(server: ExchangeServer, port: int, truth: Path | None) -> None:
         loop.add_signal_handler(number, asked_to_end.set)
     port = await server.start(port)
     ready = {
-        "host": "127.0.0.1",
+        "host": LOOPBACK,
         "port": port,
         "markets": len(server.exchange.listings),
         "speed": server.speed,

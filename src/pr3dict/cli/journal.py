@@ -79,7 +79,8 @@ def replay_command(
         output.print_json({**dataclasses.asdict(found), "ok": found.difference is None})
     else:
         ended = "ended in order" if found.was_whole else "did not end in order"
-        done = f"{found.steps:,} steps on {found.rows:,} rows of market data agree"
+        what = f"{found.steps:,} steps on {found.rows:,} rows of market data"
+        done = f"{what} agree" if found.difference is None else f"{what} are the same, then not"
         title = f"the run of steps {found.first:,} to {found.last:,} {ended}"
         output.console.print(f"{title}: {done}; state {found.state_hash[:16]}", soft_wrap=True)
     if found.difference is not None:

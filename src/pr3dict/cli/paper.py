@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pr3dict.runtime.spec import BacktestSpec
 
 MAX_SPEED = 1_000_000.0
+MAX_PORT = 65_535
 VIEW_S = 0.2
 
 
@@ -29,6 +30,10 @@ Speed = Annotated[
 ]
 VenueName = Annotated[
     str | None, typer.Option(metavar="VENUE", help="kalshi or polymarket; not in this version.")
+]
+Exchange = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Trade on a running `pr3dict exchange` instead of recordings."),
 ]
 Policy = Annotated[str | None, typer.Option(help="pr3dict, or fixed_spread for comparison.")]
 Preset = Annotated[str | None, typer.Option(help="Settings to start from.")]
@@ -62,6 +67,7 @@ def paper_command(
     tapes: Tapes = None,
     replay: Replay = None,
     speed: Speed = "1",
+    exchange: Exchange = None,
     venue: VenueName = None,
     policy: Policy = None,
     preset: Preset = None,
@@ -89,8 +95,8 @@ def paper_command(
 
     if venue is not None:
         raise UsageError("--venue: live market data is not in this version; give recordings with --replay")
-    if not replay:
-        raise UsageError("say what to trade: --replay and tapes, folders of them, or patterns")
+    if bool(replay) == (exchange is not None):
+        raise UsageError("say what to trade: --replay and tapes (files, folders or patterns), or --exchange")
     if seconds is not None and not seconds > 0:
         raise UsageError(f"--seconds: {seconds} is not above 0")
     pace = parse_speed(speed)
@@ -109,7 +115,10 @@ def paper_command(
     _, risk = load_configs(preset, config, given)
     check_target("--report", report)
     run = Run(spec, risk, pace, seconds, report, headless, as_json)
-    trade([*replay, *(tapes or ())], run, data_dir)
+    if exchange is not None:
+        trade_remote(exchange, run, data_dir)
+    else:
+        trade([*(replay or ()), *(tapes or ())], run, data_dir)
 
 
 class Run(NamedTuple):
@@ -164,6 +173,48 @@ def trade(named: list[str], run: Run, data_dir: Path | None) -> None:
     end(outcome)
 
 
+def trade_remote(address: str, run: Run, data_dir: Path | None) -> None:
+    """Trade every market of another process's exchange, and leave with the session's exit code.
+
+    Raises:
+        UsageError: the address is none, or an option was given that only recordings have.
+    """
+    from pr3dict.cli.session import Watcher, end, outcome_json, run_session, show_outcome
+    from pr3dict.runtime.remote import RemoteSpec
+    from pr3dict.store.data_dir import DataDir
+
+    host, port = parse_address(address)
+    if run.report is not None:
+        raise UsageError("--report: a report needs recordings; `pr3dict status` shows the figures")
+    place = DataDir.of(data_dir)
+    with messages.status("Loading the brain (compiled once, up to two minutes)..."):
+        warm_engine()
+    notes = [f"On the simulated exchange at {address}. Ctrl-C: cancel, confirm, close."]
+    quiet = run.as_json and not run.headless
+    watcher = Watcher(place, mode="paper", notes=notes, headless=run.headless, quiet=quiet)
+    remote = RemoteSpec(
+        host, port, run.spec.config, run.risk, place, seconds=run.seconds, on_view=watcher, view_s=VIEW_S
+    )
+    outcome = run_session(remote, watcher, draw=False)
+    if run.as_json:
+        print_json(outcome_json(outcome, None))
+    else:
+        show_outcome(outcome, "Paper session", None)
+    end(outcome)
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Host and port of an exchange.
+
+    Raises:
+        UsageError: not of the form HOST:PORT.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit() and 0 < int(port) <= MAX_PORT):
+        raise UsageError(f"--exchange: {text!r} is no address; give HOST:PORT, for example 127.0.0.1:7070")
+    return host, int(port)
+
+
 def parse_speed(text: str) -> float | None:
     """Recorded seconds a second; None for max.
 
@@ -189,7 +240,7 @@ def pace_words(speed: float | None) -> str:
         pace = f"{speed / 60:.0f} minutes of market time a second"
     else:
         pace = f"{speed:g} second{'' if speed == 1 else 's'} of market time a second"
-    return f"{pace}. Ctrl-C stops it: cancel, confirm, close."
+    return f"{pace}. Ctrl-C: cancel, confirm, close."
 
 
 def warm_engine() -> None:

@@ -26,13 +26,16 @@ DASH = "-"
 
 
 def short_names(tickers: Sequence[str], width: int) -> list[str]:
-    """Tickers without the words that all of them begin with, cut in their middle to `width` characters."""
+    """Tickers in `width` characters: leading words that all share are dropped first, then a middle is cut."""
     words = [ticker.split("-") for ticker in tickers]
-    shortest = min(map(len, words), default=1)
-    common = 0
-    while len(words) > 1 and common < shortest - 1 and len({word[common] for word in words}) == 1:
-        common += 1
-    return [_cut("-".join(word[common:]), width) for word in words]
+    while (
+        any(len("-".join(word)) > width for word in words)
+        and min(map(len, words)) > 1
+        and len(words) > 1
+        and len({word[0] for word in words}) == 1
+    ):
+        words = [word[1:] for word in words]
+    return [_cut("-".join(word), width) for word in words]
 
 
 def _cut(text: str, width: int) -> str:
@@ -175,9 +178,10 @@ def fill_table(status: Status, count: int) -> Table:
     view.columns[-1].justify = "left"
     view.columns[-1].no_wrap = True
     shown = list(reversed(status["fills"][-count:]))
-    names = short_names([fill["ticker"] for fill in shown], WIDE_NAME_WIDTH) if shown else []
-    names = names if len(set(names)) > 1 else [_cut(fill["ticker"], WIDE_NAME_WIDTH) for fill in shown]
-    for name, fill in zip(names, shown, strict=True):
+    tickers = [market["ticker"] for market in status["markets"]]
+    names = dict(zip(tickers, short_names(tickers, WIDE_NAME_WIDTH), strict=True))
+    for fill in shown:
+        name = names.get(fill["ticker"], fill["ticker"])
         view.add_row(
             clock(fill["time"])[11:],
             escape(name),
@@ -193,21 +197,22 @@ def fill_table(status: Status, count: int) -> Table:
 
 
 def warnings(status: Status) -> list[str]:
-    """What an operator must not overlook, one sentence each, as markup."""
-    found = []
+    """What an operator must not overlook, one sentence each, as markup; nothing is said twice."""
+    said: dict[str, str] = {}
     latch = status["latch"]
     if latch is not None:
-        found.append(
+        said[latch["text"]] = (
             f"[bold red]HALTED[/bold red] ({escape(latch['reason'])}): {escape(latch['text'])}; "
             "`pr3dict resume --reason ...` lifts it"
         )
     for breaker in status["breakers"]:
         where = escape(breaker["ticker"] or "all markets")
-        found.append(f"[red]breaker {escape(breaker['breaker'])}[/red] ({where}): {escape(breaker['text'])}")
-    found += [
-        f"[yellow]{escape(a['severity'] or 'alert')}[/yellow] {escape(told(a))}" for a in status["alerts"]
-    ]
-    return found
+        words = f"[red]breaker {escape(breaker['breaker'])}[/red] ({where}): {escape(breaker['text'])}"
+        said.setdefault(breaker["text"] or words, words)
+    for alert in status["alerts"]:
+        words = f"[yellow]{escape(alert['severity'] or 'alert')}[/yellow] {escape(told(alert))}"
+        said.setdefault(alert["text"] if alert["ticker"] is None and alert["text"] else words, words)
+    return list(said.values())
 
 
 def told(alert: Status) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pr3dict.runtime.journal_tail import JournalTail
     from pr3dict.runtime.paper import Log, PaperResult, PaperSpec
     from pr3dict.runtime.paper_result import SessionResult
+    from pr3dict.runtime.remote import RemoteSpec
     from pr3dict.store.data_dir import DataDir
     from pr3dict.store.journal_verify import Verified
     from pr3dict.store.latch import Latch
@@ -152,7 +153,7 @@ class Outcome(NamedTuple):
     """How a session ended. `session` is None where no replay is like it: it continued an earlier one."""
 
     paper: PaperResult
-    spec: PaperSpec
+    spec: PaperSpec | RemoteSpec
     status: dict[str, Any]
     session: SessionResult | None
     verified: Verified
@@ -164,28 +165,31 @@ class Outcome(NamedTuple):
         return RiskStop.exit_code if self.paper.exit_code == 0 and self.latch else self.paper.exit_code
 
 
-def run_session(spec: PaperSpec, watcher: Watcher, *, draw: bool) -> Outcome:
+def run_session(spec: PaperSpec | RemoteSpec, watcher: Watcher, *, draw: bool) -> Outcome:
     """Trade under the eyes of `watcher`, then work out what came of it and verify the journal.
 
-    `draw` keeps what a report draws. Raises as `run_paper`.
+    `draw` keeps what a report draws. Raises as `run_paper`, or `run_remote`.
     """
     import logging
 
     from pr3dict.runtime.logs import make_log
-    from pr3dict.runtime.paper import run_paper
+    from pr3dict.runtime.paper import PaperSpec, run_paper
+    from pr3dict.runtime.remote import run_remote
     from pr3dict.store.latch import LatchFile
 
     folder = spec.data_dir.create().logs
     try:
         with watcher.showing():
-            log = make_log(folder, level=logging.CRITICAL if watcher.is_live else logging.ERROR)
-            result = run_paper(spec, cast("Log", log))
+            log = cast("Log", make_log(folder, level=logging.CRITICAL if watcher.is_live else logging.ERROR))
+            result = run_paper(spec, log) if isinstance(spec, PaperSpec) else run_remote(spec, log)
         watcher.take(result.view, time.monotonic(), last=True)
     finally:
         watcher.close()
     assert watcher.status is not None
     with messages.status("Working out the figures and verifying the journal..."):
-        session = _figures(spec, result, draw=draw) if result.first == 1 else None
+        session = None
+        if isinstance(spec, PaperSpec) and result.first == 1:
+            session = _figures(spec, result, draw=draw)
         verified = _verify(spec)
     return Outcome(result, spec, watcher.status, session, verified, LatchFile(spec.data_dir.latch).read())
 
@@ -200,7 +204,7 @@ def _figures(spec: PaperSpec, result: PaperResult, *, draw: bool) -> SessionResu
     return session_result(spec.tapes, spec.spec, result.view, jobs=cores(), points=POINTS if draw else 0)
 
 
-def _verify(spec: PaperSpec) -> Verified:
+def _verify(spec: PaperSpec | RemoteSpec) -> Verified:
     from pr3dict.cli.journal import terms_of
     from pr3dict.store.journal import Journal
     from pr3dict.store.journal_verify import verify

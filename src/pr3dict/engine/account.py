@@ -137,7 +137,12 @@ class Account:
             for venue, reads in self._reads.items()
             if reads.is_money_moved()
         ]
-        return (*self.orders.due(now_ns), *moved)
+        merged = [
+            e.Merged(market=market, pairs=pairs)
+            for reads in self._reads.values()
+            for market, pairs in sorted(reads.pairs.items())
+        ]
+        return (*self.orders.due(now_ns), *merged, *moved)
 
     def wants(self, now_ns: int) -> tuple[c.Action, ...]:
         """Reads, repeated cancels and renewals whose time has come: to be sent and given to `commanded`."""
@@ -154,7 +159,7 @@ class Account:
         at_ns = self.orders.next_due_ns
         for reads in self._reads.values():
             at_ns = min(at_ns, *reads.next_read_ns.values())
-            if reads.unexplained_micros and reads.is_money_moved():
+            if reads.pairs or (reads.unexplained_micros and reads.is_money_moved()):
                 at_ns = min(at_ns, reads.changed_ns)
         return at_ns
 
@@ -376,6 +381,7 @@ class Account:
         ledger = self._ledger(event.market, "a merge", event.merge_id)
         if ledger is None or ledger.forgotten:
             return
+        self._reads[ledger.venue].pairs.pop(event.market, None)
         before = ledger.cash_micros()
         if ledger.merge(event.exch_ns or now_ns, event.merge_id, event.pairs):
             self._moved(now_ns, ledger, before)
@@ -457,6 +463,10 @@ class Account:
             market, said = rows[name]
             text = f"the venue says {said[0]} YES and {said[1]} NO, we booked {self._held(market)}"
             self._out.alarm("position_drift", market, event.venue, text)
+            held, ledger = self.position(market), self._ledgers.get(market)
+            pairs = held.yes_contracts - said[0]
+            if ledger and not (ledger.nets or ledger.forgotten) and pairs == held.no_contracts - said[1]:
+                reads.pairs[market] = pairs
         self._heard(reads, now_ns, event, "positions", agrees=not (found or unsure), certain=certain)
 
     def _held(self, market: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from pr3dict.domain.commands import Action
+from pr3dict.domain.events import Filled
 from pr3dict.kernels import dtypes as d
 
 WHY_CODES: Final = {name: code for code, name in enumerate(d.WHY_NAMES)}
@@ -24,6 +25,14 @@ class Report(NamedTuple):
     rebate_micros: int = 0
     maker: bool = False
     why: int = d.WHY_NONE
+
+
+def fill_report(fill: Filled) -> Report:
+    """The report of a fill."""
+    return Report(
+        d.FILL_REPORT, fill.order_id, fill.market, fill.size, fill.price, fill.side, fill.sell,
+        fill.fee_micros, fill.rebate_micros, fill.maker,
+    )  # fmt: skip
 
 
 class Anomaly(NamedTuple):

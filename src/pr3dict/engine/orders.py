@@ -19,7 +19,7 @@ from pr3dict.domain import events as e
 from pr3dict.domain.errors import WorkError
 from pr3dict.domain.market import Venue
 from pr3dict.domain.order import CLOSED_STATES, ORDER_TRANSITIONS, OrderEvent, OrderState
-from pr3dict.engine.effects import WHY_CODES, Outbox, Report
+from pr3dict.engine.effects import WHY_CODES, Outbox, Report, fill_report
 from pr3dict.engine.tracked import NEVER_NS, PATIENCE, Agenda, OrderTerms, TrackedOrder
 from pr3dict.kernels import dtypes as d
 
@@ -60,6 +60,7 @@ class Orders:
         if order is None:
             return
         order.wish = order.state is not _S.CLOSING
+        order.early += not order.seen
         doubtful = order.state in (_S.UNKNOWN, _S.CLOSING)
         self._move(order, _E.CANCEL_SENT, now_ns)
         order.request = "" if doubtful else "cancel"
@@ -178,7 +179,7 @@ class Orders:
 
     def _note_figure(self, order: TrackedOrder, now_ns: int, filled: int) -> None:
         """The venue says that `filled` has traded; what we miss is read unless it comes by itself."""
-        if filled > order.figure:
+        if filled > order.figure and order.state is not _S.CLOSING:
             order.figure = filled
             if filled > order.booked:
                 order.next_ns = now_ns + self.terms.read_retry_ns
@@ -218,17 +219,24 @@ class Orders:
             order.figure = filled
             self._close(order, now_ns)
             return
-        order.figure = max(order.figure, filled)
-        self._gone(order, now_ns)
+        order.sure = True
+        self._gone(order, now_ns, filled)
 
     def _note_late_figure(self, order: TrackedOrder, filled: int) -> None:
         order.figure = max(order.figure, filled)
         if order.figure > order.booked:  # it traded after its end
             self.missing[self._venues[order.market]] = None
 
-    def _gone(self, order: TrackedOrder, now_ns: int) -> None:
-        """It left the book, and fills are to be read: it stays exposed until they are."""
-        if order.state is not _S.CLOSING:
+    def _gone(self, order: TrackedOrder, now_ns: int, figure: int = -1, *, sure: bool = True) -> None:
+        """It left the book, and fills are to be read: it stays exposed until they are.
+
+        `figure` is the venue's word on what traded until the end, -1: none.
+        """
+        if order.state is _S.CLOSING:
+            order.figure = max(order.figure, figure)
+        else:
+            order.figure = figure
+            order.sure = sure
             order.end_ns = now_ns
             order.wish = False
             order.request = ""
@@ -283,15 +291,22 @@ class Orders:
         if event.request == "renew":
             order.asked_expiry_ns = 0
         if event.why == "unknown_order":
-            if order.seen:
-                if order.state is not _S.CLOSING:
-                    order.end_why = "unknown_order"
-                self._gone(order, now_ns)
-            else:  # our cancel may have overtaken the order
-                self._doubt(order, _E.ANSWER_LOST, now_ns)
+            self._unknown_there(order, now_ns, early=event.request == "cancel" and order.early > 0)
         elif event.request != "renew":
             self._rests_on(order, now_ns, event, code)
         self._watch(order)
+
+    def _unknown_there(self, order: TrackedOrder, now_ns: int, *, early: bool) -> None:
+        order.early -= early
+        if not order.seen:  # our cancel may have overtaken the order
+            self._doubt(order, _E.ANSWER_LOST, now_ns)
+        elif early:  # it did: the order arrived behind it, and the cancel is still wanted
+            self._move(order, _E.CANCEL_REJECT, now_ns)
+            order.next_ns = now_ns
+        else:
+            if order.state is not _S.CLOSING:
+                order.end_why = "unknown_order"
+            self._gone(order, now_ns, sure=False)
 
     def _rests_on(self, order: TrackedOrder, now_ns: int, event: e.RequestRefused, code: int) -> None:
         order.reduce_to = 0
@@ -319,12 +334,7 @@ class Orders:
         order.absent = 0
         if order.request == "place":
             order.request = ""
-        self._out.reports.append(
-            Report(
-                d.FILL_REPORT, f.order_id, f.market, f.size, f.price, f.side, f.sell,
-                f.fee_micros, f.rebate_micros, f.maker,
-            )
-        )  # fmt: skip
+        self._out.reports.append(fill_report(f))
         agrees = counts and order.booked - f.size < order.size  # else the brain let go of it before
         if f.side != order.side or f.sell != order.sell:
             self._alarm(
@@ -381,6 +391,7 @@ class Orders:
             past = 0 < order.latest_expiry_ns() <= event.as_of_ns
             self._ended(order, now_ns, "expired" if past else "none", event.filled)
         elif event.as_of_ns > order.end_ns:
+            order.sure = True
             order.figure = event.filled  # read later than the end: this is the venue's word
             if event.filled == order.booked:
                 self._close(order, now_ns)
@@ -395,8 +406,10 @@ class Orders:
 
     def _shown(self, order: TrackedOrder, now_ns: int, as_of_ns: int, remaining: int, filled: int) -> None:
         if order.state is _S.CLOSING:
-            if as_of_ns > order.end_ns + self.terms.skew_ns:
+            if as_of_ns > order.end_ns + (self.terms.skew_ns if order.sure else 0):
                 order.wish = True  # the venue contradicts itself: take it out of the book again
+                order.end_ns = as_of_ns
+                order.sure = False
                 self._watch(order)
             return
         if order.state is _S.UNKNOWN and order.seen and as_of_ns <= order.asked_ns:
@@ -411,7 +424,12 @@ class Orders:
     def absent(self, order: TrackedOrder, now_ns: int, asked_ns: int, as_of_ns: int) -> None:
         """A read did not show the order. What is younger than the read is not touched by it."""
         older = min(asked_ns, as_of_ns) - self.terms.skew_ns
-        if as_of_ns <= order.absent_ns or order.state is _S.CLOSING:
+        if order.state is _S.CLOSING:
+            if min(asked_ns, as_of_ns) > order.end_ns:
+                order.sure = True
+                self._close_if_explained(order, now_ns)
+            return
+        if as_of_ns <= order.absent_ns:
             return
         if order.seen:
             if order.evidence_ns >= older:
@@ -446,15 +464,18 @@ class Orders:
         for order in list(self.open.values()):
             if self._venues.get(order.market) != venue:
                 continue
-            if order.state is _S.CLOSING and covered_ns > order.end_ns:
+            if order.state is _S.CLOSING:
+                order.short += covered_ns > order.end_ns
                 self._close_if_explained(order, now_ns)
             elif self._is_disproved(order):
                 order.next_ns = min(order.next_ns, now_ns)
                 self._watch(order)
 
     def _close_if_explained(self, order: TrackedOrder, now_ns: int) -> None:
+        """Close it once its fills were read later than its end, and the venue does not contradict its end."""
+        if not order.sure or self.covered_ns.get(self._venues[order.market], 0) <= order.end_ns:
+            return
         if order.figure not in (-1, order.booked):
-            order.short += 1
             if order.short < PATIENCE:
                 return
             what = f"the venue says that {order.figure} traded, its fills say {order.booked}"
@@ -544,21 +565,9 @@ class Orders:
         return True
 
     def _tell(self, order: TrackedOrder, kind: int, size: int, why: int = d.WHY_NONE) -> None:
-        self._out.reports.append(
-            Report(
-                kind,
-                order.order_id,
-                order.market,
-                size,
-                order.price,
-                order.side,
-                order.sell,
-                0,
-                0,
-                False,
-                why,
-            )
-        )
+        o = order
+        report = Report(kind, o.order_id, o.market, size, o.price, o.side, o.sell, why=why)
+        self._out.reports.append(report)
 
     def _illegal(self, order: TrackedOrder, what: str) -> None:
         self._alarm("illegal_transition", order, what)

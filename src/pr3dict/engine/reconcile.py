@@ -3,8 +3,9 @@
 A read speaks as of a time of its own, so it can't contradict what is younger (its clock and ours may be
 `skew_ns` apart). What differs without such an excuse counts when two reads in a row say the same. Nothing
 is adopted from a list: orders and fills follow from evidence about each, and a difference that stays is an
-anomaly. Cash that differs while fills and positions agree was moved by somebody: it is booked as a transfer,
-with an anomaly. Orders that a person placed are counted, not fought.
+anomaly. Two of them explain themselves and are booked as well: cash that differs while fills and positions
+agree was moved by somebody, and equal YES and NO too many or too few were split or merged by somebody.
+Orders that a person placed are counted, not fought.
 """
 
 from __future__ import annotations
@@ -127,6 +128,7 @@ class VenueReads:
         "covered_ns",
         "doubts",
         "next_read_ns",
+        "pairs",
         "ready",
         "recent",
         "tries",
@@ -148,6 +150,7 @@ class VenueReads:
         self.cash_micros = 0  # what moved it
         self.changed_ns = 0
         self.unexplained_micros = 0  # cash beyond what we booked, by two reads; to be booked once fills agree
+        self.pairs: dict[int, int] = {}  # by two reads, so many pairs of a market became cash unsaid
         self.ready = not compares
 
     def connected(self, now_ns: int, terms: OrderTerms) -> None:
@@ -272,6 +275,7 @@ class VenueReads:
             cash_micros=self.cash_micros,
             changed_ns=self.changed_ns,
             unexplained_micros=self.unexplained_micros,
+            pairs=tuple(sorted(self.pairs.items())),
             ready=self.ready,
         )
 
@@ -290,6 +294,7 @@ class VenueReads:
         reads.cash_micros = state.cash_micros
         reads.changed_ns = state.changed_ns
         reads.unexplained_micros = state.unexplained_micros
+        reads.pairs = dict(state.pairs)
         return reads
 
 
@@ -314,4 +319,5 @@ class ReadsState(msgspec.Struct, frozen=True, array_like=True):
     cash_micros: int
     changed_ns: int
     unexplained_micros: int
+    pairs: tuple[tuple[int, int], ...]
     ready: bool

@@ -78,6 +78,7 @@ class TrackedOrder:
         "booked",  # size of all its fills, voided ones included: what the venue matched
         "closed_ns",
         "due_ns",  # when to look at it next
+        "early",  # cancels that left before the venue had shown it: they may have overtaken it
         "end_ns",  # when we learned that it left the book
         "end_why",
         "evidence_ns",  # last time at which the venue showed it alive
@@ -98,6 +99,7 @@ class TrackedOrder:
         "side",
         "size",  # total size after reductions
         "state",
+        "sure",  # of its end: the venue said so or twice did not show it, more than a refused request
         "tif",
         "told",  # the brain knows that it was accepted
         "tries",  # reads or cancels since the last doubt arose
@@ -121,7 +123,8 @@ class TrackedOrder:
         self.sent_ns = self.asked_ns = now_ns
         self.request: Request | Literal[""] = "place"
         self.seen = self.told = self.wish = False
-        self.exact = True
+        self.exact = self.sure = True
+        self.early = 0
         self.figure = -1
         self.reduce_to = 0
         self.end_ns = 0

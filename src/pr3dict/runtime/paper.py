@@ -9,18 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import structlog
 
 from pr3dict import __version__
 from pr3dict.domain.errors import DataError
-from pr3dict.domain.events import Control, Listed, Settled, Started
+from pr3dict.domain.events import Control, Filled, FillsRead, FillVoided, Listed, Settled, Started
 from pr3dict.engine.engine import Engine
 from pr3dict.engine.view import EngineView
 from pr3dict.kernels import dtypes as d
 from pr3dict.risk.limits import RiskConfig
+from pr3dict.runtime.brain_loader import load_brain
 from pr3dict.runtime.clock import SystemClock, SystemPacer
 from pr3dict.runtime.listing import listings_of, own_grids
 from pr3dict.runtime.recovery import Opened, Recovered, open_process, recover
@@ -32,6 +35,7 @@ from pr3dict.runtime.tapeset import TapeSet, trading_day_offset_ns
 from pr3dict.runtime.trader import Trader
 from pr3dict.store.crash_points import crash_point
 from pr3dict.store.data_dir import DataDir
+from pr3dict.store.journal import Journal
 from pr3dict.store.mailbox import Mailbox
 from pr3dict.store.recorder import Recorder
 from pr3dict.strategies.market_making import MarketMakingStrategy
@@ -40,6 +44,7 @@ from pr3dict.venues.simulated.reads import snapshot
 from pr3dict.venues.simulated.source import SimulatedSource
 
 ACCOUNT = "paper"
+STEPS_RECALLED = 20_000
 ALIVE_SHARE = 4  # of the time after which a feed counts as stale: how often the simulated one says it lives
 STATE_KINDS = (d.TICK, d.STATUS, d.CLOSE_TIME)  # what a market's last row of holds until the next one
 
@@ -87,18 +92,19 @@ def run_paper(spec: PaperSpec, log: Log) -> PaperResult:
     """
     opened = open_process(spec.data_dir)
     try:
-        engine = new_engine(spec)
+        load_brain()
         found = recover(
-            engine,
+            partial(new_engine, spec),
             opened,
             _started(spec),
             listings_of(spec.tapes, direct_member=spec.spec.direct_member),
             clock=SystemClock(),
             log=log,
         )
+        engine = found.engine
         first = engine.number + 1
         recorder = Recorder(spec.data_dir.tapes / session_name(spec.data_dir.tapes, first))
-        source, late = _source(spec, engine, found)
+        source, late = _source(spec, opened.journal, found)
     except BaseException:
         opened.close()
         raise
@@ -167,8 +173,11 @@ def _shell_settings(spec: PaperSpec) -> ShellSettings:
 # --- the market -------------------------------------------------------------------------------------
 
 
-def _source(spec: PaperSpec, engine: Engine, found: Recovered) -> tuple[SimulatedSource, tuple[Control, ...]]:
+def _source(
+    spec: PaperSpec, journal: Journal, found: Recovered
+) -> tuple[SimulatedSource, tuple[Control, ...]]:
     """The exchange as the journal left it, behind its source, and what was paid while nobody ran."""
+    engine = found.engine
     fresh = [event for event in found.inputs if isinstance(event, Listed)]
     listings = [*engine.listings, *fresh]
     events = _renumbered(own_grids(spec.tapes), found.rows)
@@ -181,6 +190,7 @@ def _source(spec: PaperSpec, engine: Engine, found: Recovered) -> tuple[Simulate
         engine.account.cash_micros if has_begun else spec.spec.cash_micros,
         {m: (p.yes_contracts, p.no_contracts) for m, p in held.items() if p.yes_contracts or p.no_contracts},
     )
+    exchange.truth.recall(_known_fills(journal))
     start_ns = engine.now_ns + 1 if has_begun else 0
     feed, late = _resume(exchange, events, start_ns, engine)
     latency_ns = spec.spec.latency_ms * 1_000_000
@@ -195,6 +205,23 @@ def _source(spec: PaperSpec, engine: Engine, found: Recovered) -> tuple[Simulate
         start_ns=max(start_ns, int(feed[0]["local_ns"])),
     )
     return source, late
+
+
+def _known_fills(journal: Journal) -> list[Filled]:
+    """The fills of the last steps that stand: a read that looks back finds them at the new exchange, too."""
+    fills: dict[tuple[int, str], Filled] = {}
+    for stored in journal.stored(max(0, journal.last_number - STEPS_RECALLED)):
+        for columns in stored.events:
+            if columns.kind == "filled":
+                fill = msgspec.json.decode(columns.body, type=Filled)
+                fills[fill.market, fill.trade_id] = fill
+            elif columns.kind == "fills_read":
+                read = msgspec.json.decode(columns.body, type=FillsRead)
+                fills.update({(fill.market, fill.trade_id): fill for fill in read.fills})
+            elif columns.kind == "fill_voided":
+                void = msgspec.json.decode(columns.body, type=FillVoided)
+                fills.pop((void.market, void.trade_id), None)
+    return list(fills.values())
 
 
 def _rules(spec: PaperSpec) -> d.Array:

@@ -7,14 +7,14 @@ be interrupted and done again.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 
-from pr3dict.domain.errors import WorkError
+from pr3dict.domain.errors import Pr3dictError
 from pr3dict.domain.events import Control, Latched, Listed, Started
 from pr3dict.engine.engine import Engine
 from pr3dict.runtime.clock import Clock
@@ -52,6 +52,7 @@ class Recovered:
     `seconds` says how long each phase took.
     """
 
+    engine: Engine
     inputs: tuple[Control, ...] = ()
     rows: tuple[int, ...] = ()
     snapshot: int = 0  # the step it was taken after, 0: none
@@ -88,7 +89,7 @@ def open_process(data_dir: DataDir, account: str = "", *, state: Path | None = N
 
 
 def recover(
-    engine: Engine,
+    make_engine: Callable[[], Engine],
     opened: Opened,
     started: Started,
     listings: Sequence[Listed],
@@ -98,7 +99,8 @@ def recover(
 ) -> Recovered:
     """Fold the journal into a new engine, and say what its first step must take in.
 
-    Just before that step `begin` ends the recovery.
+    `make_engine` makes one without a market (a second one where a snapshot can't be read, for that one is
+    spoilt). Just before that step `begin` ends the recovery.
 
     `listings` are the markets to trade; their own row numbers do not count. The inputs are the latch, if it
     is set, `Started`, and `Listed` of each market that the journal does not know.
@@ -106,9 +108,10 @@ def recover(
     Raises:
         LogError: a step can't be read.
     """
-    found = Recovered()
+    found = Recovered(make_engine())
     with _timed(found, "snapshot", clock):
-        _load_snapshot(engine, opened.journal, found, log)
+        _load_snapshot(make_engine, opened.journal, found, log)
+    engine = found.engine
     crash_point("recovery.snapshot_loaded")
     with _timed(found, "fold", clock):
         for step in opened.journal.steps(after=found.snapshot):
@@ -137,20 +140,22 @@ def begin(engine: Engine, now_ns: int) -> None:
     The time of that step is all that it depends on, so that the run can be replayed from its journal.
     """
     if engine.number:
-        engine.recovered(max(now_ns - 1, engine.now_ns))
+        engine.recovered(now_ns)
     crash_point("recovery.recovered")
 
 
-def _load_snapshot(engine: Engine, journal: Journal, found: Recovered, log: Log) -> None:
+def _load_snapshot(make_engine: Callable[[], Engine], journal: Journal, found: Recovered, log: Log) -> None:
+    """Take over the youngest snapshot; one of another version is passed over: the journal has it all."""
     snapshot = journal.latest_snapshot()
     for defect in journal.snapshots.defects:
         log.warning("snapshot passed over", why=defect)
     if snapshot is None:
         return
     try:
-        engine.load(snapshot.blob)
-    except WorkError as error:  # of another version: nothing was taken over, the journal has it all
+        found.engine.load(snapshot.blob)
+    except Pr3dictError as error:
         log.warning("snapshot passed over", why=str(error))
+        found.engine = make_engine()
     else:
         found.snapshot = snapshot.number
 

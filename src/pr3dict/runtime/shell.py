@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -62,6 +62,7 @@ INTERRUPTED: Final = 130
 CLOSE_S: Final = 10.0  # for the journal's last write, and for the adapters to close
 CRASH_SEND_S: Final = 0.25  # what a dying process waits for its cancels to leave
 
+Result = TypeVar("Result")
 Log = structlog.typing.FilteringBoundLogger
 Operator = Halt | Resume | PauseMarket | Flatten
 
@@ -578,9 +579,14 @@ def write_status(path: Path, engine: Engine) -> None:
 
 
 def run(parts: ShellParts, settings: ShellSettings | None = None) -> int:
-    """Run a shell in an event loop of its own (uvloop where it is installed); returns the exit code."""
+    """Run a shell in an event loop of its own; returns the exit code."""
+    return in_loop(Shell(parts, settings).run())
+
+
+def in_loop(main: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine in an event loop of its own (uvloop where it is installed)."""
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     with suppress(ImportError):
         factory = importlib.import_module("uvloop").new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(Shell(parts, settings).run())
+        return runner.run(main)

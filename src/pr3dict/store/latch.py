@@ -7,7 +7,6 @@ cleared adds one line to the history beside it.
 from __future__ import annotations
 
 import os
-from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -74,7 +73,7 @@ class LatchFile:
                 write_whole(
                     self.path,
                     msgspec.json.encode(wanted),
-                    before_rename=partial(crash_point, "latch.rename"),
+                    before_rename=lambda: crash_point("latch.rename"),
                 )
                 crash_point("latch.written")
             self._note(LatchEntry(action="set", now_ns=now_ns, latch=wanted))

@@ -8,7 +8,6 @@ Tapes of single markets are made of it by `store/importers/recording.py`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -101,7 +100,7 @@ def write_segment(
     write_parquet(
         path,
         pa.Table.from_arrays(columns, schema=schema),
-        before_rename=partial(crash_point, "recorder.rename"),
+        before_rename=lambda: crash_point("recorder.rename"),
         compression_level=1,
     )
     crash_point("recorder.flushed")

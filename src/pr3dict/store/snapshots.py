@@ -10,7 +10,6 @@ import hashlib
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -46,7 +45,7 @@ class Snapshots:
         write_whole(
             self.folder / f"{snapshot.number:012d}.snapshot",
             _MAGIC + hashlib.sha256(body).digest() + body,
-            before_rename=partial(crash_point, "snapshot.rename"),
+            before_rename=lambda: crash_point("snapshot.rename"),
         )
         crash_point("snapshot.renamed")
         for old in self._files()[KEPT:]:

@@ -189,6 +189,20 @@ def test_a_void_of_contracts_that_were_merged_splits_a_pair_again():
     assert (exchange.positions(), exchange.cash_micros, exchange.unexplained) == ({}, CASH, ())
 
 
+@pytest.mark.parametrize("nets", [True, False])
+@pytest.mark.parametrize("value", [0, 300_000, 1_000_000])
+def test_a_void_after_the_payout_takes_the_payout_back(value, nets):
+    exchange = taken(
+        (40, d.SETTLE, 0, 0, value), nets=nets, fill=FillFault(provisional=True, void_after_ns=50)
+    )
+    told(exchange, 79)
+    assert exchange.cash_micros == CASH - 10 * 420_000 + 10 * value
+    told(exchange, 80)
+    assert (exchange.cash_micros, exchange.positions(), exchange.unexplained) == (CASH, {}, ())
+    hands.amend_settlement(exchange, 90, 0, 500_000)
+    assert (exchange.cash_micros, exchange.unexplained) == (CASH, ())
+
+
 def test_a_ghost_match_pays_nobody():
     exchange = taken(fill=FillFault(ghost=True, void_after_ns=5))
     closed, void = told(exchange, 40)

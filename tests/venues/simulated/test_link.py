@@ -107,7 +107,7 @@ def naive(exchange, events, entry_ns, response_ns, act):
         last = int(np.searchsorted(feed["local_ns"], now, side="right"))
         data, j = feed[j:last], last
         if len(data) or heard:
-            log.append((now, data.tobytes(), (*departed, *heard)))
+            log.append((now, data.tolist(), (*departed, *heard)))
             departed = []
             for command in act(data, heard):
                 if isinstance(command, Place):
@@ -120,7 +120,7 @@ def linked(exchange, events, entry_ns, response_ns, act):
     log = []
     while (now := link.next_ns(FAR)) <= link.end_ns:
         data, heard = link.take(now)
-        log.append((now, data.tobytes(), heard))
+        log.append((now, data.tolist(), heard))
         link.send(now, act(data, heard))
     return log
 
@@ -296,7 +296,7 @@ def batches(events, markets, speed, seed=5):
         while not source.is_over:
             batch = await source.next(FAR if len(log) % 7 else source.now_ns + 3 * SECOND)
             if len(batch.data) or batch.events:
-                log.append((batch.now_ns, batch.data.tobytes(), batch.events))
+                log.append((batch.now_ns, batch.data.tolist(), batch.events))
                 source.send(batch.now_ns, act(batch.data, batch.events))
         await source.close()
         return log, exchange.fills(), exchange.cash_micros

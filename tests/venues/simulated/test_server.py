@@ -170,6 +170,7 @@ async def half_a_server(lines):
         while line := await reader.readline():
             asked.append(line)
         writer.close()
+        await writer.wait_closed()
 
     server = await asyncio.start_server(serve, LOOPBACK, 0)
     return server, server.sockets[0].getsockname()[1], asked
@@ -193,6 +194,7 @@ def test_a_hole_makes_the_book_invalid_and_asks_for_it_again():
         await asyncio.sleep(0.1)
         await client.close()
         server.close()
+        await asyncio.sleep(0.1)  # its side of the connection ends too
         return events, prices, [wire.decode_request(line) for line in asked]
 
     events, prices, asked = asyncio.run(run())
@@ -216,6 +218,7 @@ def test_what_is_not_answered_is_lost_and_what_finds_no_connection_never_left():
         client.send(OPEN, [place(3, market=0), Cancel(order_id=2, market=0), ReadOrders(venue="kalshi")])
         away = await served.until(client, ReadFailed)
         await client.close()
+        await asyncio.sleep(0.1)
         return heard, down, away
 
     heard, down, away = asyncio.run(run())

@@ -467,8 +467,8 @@ class SimulatedExchange:
         leg = d.SELL_LEG if place.sell else d.BUY_LEG
         return self._arrive(
             Message(
-                now_ns, key, place.size, place.expiry_ns, price=place.price, market=place.market, slot=order.slot,
-                kind=d.NEW, side=place.side, tif=place.tif, leg=leg,
+                now_ns, key, place.size, place.expiry_ns, price=place.price, market=place.market,
+                slot=order.slot, kind=d.NEW, side=place.side, tif=place.tif, leg=leg,
             )
         )  # fmt: skip
 

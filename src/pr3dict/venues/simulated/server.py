@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import numpy as np
@@ -55,6 +56,7 @@ class ExchangeServer:
         self._pace = Pace(pacer, start_ns, speed)
         self._cash_micros = exchange.cash_micros
         self._clients: dict[_Client, None] = {}
+        self._tasks: dict[asyncio.Task[None], None] = {}  # one a connection
         self._woken = asyncio.Event()
         self._server: asyncio.Server | None = None
 
@@ -80,6 +82,7 @@ class ExchangeServer:
             self._server.close()
         for client in list(self._clients):
             client.writer.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._server is not None:
             await self._server.wait_closed()
 
@@ -98,6 +101,8 @@ class ExchangeServer:
             fills=exchange.fills(),
             orders=len(exchange.truth.orders),
             unexplained=exchange.unexplained,
+            settled=tuple(exchange.settled.values()),
+            order_ids=tuple(exchange.truth.orders),
         )
 
     def _catch_up(self) -> int:
@@ -123,6 +128,10 @@ class ExchangeServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client = _Client(writer)
         self._clients[client] = None
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
         try:
             while line := await reader.readline():
                 self._hear(client, line)
@@ -132,6 +141,8 @@ class ExchangeServer:
         finally:
             del self._clients[client]
             writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
     def _hear(self, client: _Client, line: bytes) -> None:
         request = wire.decode_request(line)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -189,6 +189,12 @@ class Truth:
         """The position is now this."""
         self.note(now_ns, ("position", market))
         self.holdings[market] = [yes, no]
+
+    def recall(self, fills: Iterable[Filled]) -> None:
+        """Fills of an earlier life of the exchange, whose positions and cash it began with: only listed."""
+        for fill in sorted(fills, key=lambda fill: fill.exch_ns):
+            self.fills.append(fill)
+            self._fill_times.append(fill.exch_ns)
 
     def book(self, now_ns: int, fill: Filled, extra_size: int = 0) -> int:
         """Book a fill, `extra_size` of it as a trade of its own; returns the pairs that became cash."""

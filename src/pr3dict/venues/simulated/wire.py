@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from pr3dict.domain.errors import DataError
-from pr3dict.domain.events import Control, Filled, Listed, VenueOrder, VenuePosition
+from pr3dict.domain.events import Control, Filled, Listed, Settled, VenueOrder, VenuePosition
 from pr3dict.kernels import dtypes as d
 from pr3dict.venues.simulated.link import Request
 
@@ -103,6 +103,8 @@ class Truth(Line, frozen=True, kw_only=True, tag=str.lower):
     fills: tuple[Filled, ...]
     orders: int  # that ever arrived, each id once
     unexplained: tuple[str, ...]
+    settled: tuple[Settled, ...] = ()
+    order_ids: tuple[int, ...] = ()  # of those orders; one that is not ours has a number below 0
 
 
 FromClient = Hello | Ask | Ping | TellTruth

@@ -1,0 +1,192 @@
+"""What must hold between a journal and the exchange's truth, computed from raw events and in plain Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from pr3dict.cli.journal import terms_of
+from pr3dict.domain import commands as c
+from pr3dict.domain import events as e
+from pr3dict.domain.units import BID
+from pr3dict.engine.account import Account
+from pr3dict.store.journal import Journal
+from pr3dict.store.journal_verify import fold, verify
+from pr3dict.venues.simulated.wire import Truth
+
+CONTRACT = 1_000_000
+DOLLAR = 1_000_000
+PRICES = 10_000
+
+
+class Audit(NamedTuple):
+    """`wrong` is empty where all is well; `fills` and `orders` were compared."""
+
+    wrong: list[str]
+    fills: int
+    orders: int
+
+
+class Facts:
+    """What a journal says, without the engine's code."""
+
+    def __init__(self) -> None:
+        self.places: dict[int, c.Place] = {}
+        self.fills: dict[str, e.Filled] = {}
+        self.settled: dict[int, e.Settled] = {}
+        self.markets: list[int] = []
+        self.opening_cash = 0
+        self.latched = False
+        self.wrong: list[str] = []
+        self._step = 0
+
+    def take(self, step) -> None:
+        self._step = step.number
+        for event in (*step.inputs, *step.derived):
+            self._event(event)
+        halted = self.latched
+        for command in step.commands:
+            if isinstance(command, c.Place):
+                self._place(command, halted=halted)
+            elif isinstance(command, c.SetLatch):
+                self.latched = True
+            elif isinstance(command, c.ClearLatch):
+                self.latched = False
+
+    def _event(self, event) -> None:
+        match event:
+            case e.Started():
+                self.opening_cash = self.opening_cash or event.cash_micros
+            case e.Listed():
+                self.markets.append(event.market)
+            case e.Latched() | e.Halt():
+                self.latched = True
+            case e.Resume():
+                self.latched = False
+            case e.Settled():
+                self.settled[event.market] = event
+            case e.Filled():
+                self._fill(event)
+            case e.FillsRead():
+                for fill in event.fills:
+                    self._fill(fill)
+            case e.FillVoided() | e.Merged() | e.Transferred():
+                self.wrong.append(f"step {self._step}: {event} at an exchange that has none")
+
+    def _place(self, place: c.Place, *, halted: bool) -> None:
+        if place.order_id in self.places:
+            self.wrong.append(f"step {self._step}: order id {place.order_id} is used again")
+        if halted:
+            self.wrong.append(f"step {self._step}: order {place.order_id} although the latch is set")
+        self.places[place.order_id] = place
+
+    def _fill(self, fill: e.Filled) -> None:
+        known = self.fills.setdefault(fill.trade_id, fill)
+        if key(known) != key(fill):
+            self.wrong.append(f"step {self._step}: trade {fill.trade_id} is told in two ways")
+        if fill.order_id not in self.places:
+            self.wrong.append(f"step {self._step}: trade {fill.trade_id} of an order without an intent")
+
+    def net(self, market: int) -> int:
+        """YES less NO, in micro-contracts."""
+        if market in self.settled:
+            return 0
+        return sum(f.size if f.side == BID else -f.size for f in self.fills.values() if f.market == market)
+
+    def cash(self) -> int:
+        """Micros: opening, less what was paid, plus a dollar for each netted pair and for what won."""
+        cash = self.opening_cash
+        for market in self.markets:
+            bought, sold = 0, 0
+            for fill in self.fills.values():
+                if fill.market != market:
+                    continue
+                price = fill.price if fill.side == BID else PRICES - fill.price
+                cost, rest = divmod(price * fill.size, PRICES)
+                assert rest == 0, "a size that no lot allows"
+                cash += fill.rebate_micros - fill.fee_micros - cost
+                bought, sold = bought + fill.size * (fill.side == BID), sold + fill.size * (fill.side != BID)
+            cash += min(bought, sold) * DOLLAR // CONTRACT
+            if market in self.settled:
+                value, pairs = self.settled[market].value_micros, min(bought, sold)
+                cash += ((bought - pairs) * value + (sold - pairs) * (DOLLAR - value)) // CONTRACT
+        return cash
+
+
+def key(fill: e.Filled) -> tuple:
+    """What a trade is, whoever tells it."""
+    return fill.order_id, fill.market, fill.side, fill.price, fill.size, fill.fee_micros, fill.rebate_micros
+
+
+def check(path: Path, truth: Truth, *, quiet: bool) -> Audit:
+    """Compare the journal in `path` with the truth; `quiet`: the trader reconciled and stopped in order.
+
+    After a kill the journal may lack what happened since, but an order that it lacks must not exist.
+    """
+    facts = Facts()
+    wrong = facts.wrong
+    wrong += [f"the exchange itself: {what}" for what in truth.unexplained]
+    if not path.exists() and not quiet:  # killed before it had one
+        return Audit([*wrong, *(f"order {n} without a journal" for n in truth.order_ids)], 0, 0)
+    with Journal.read(path) as journal:
+        account: Account | None = None
+        for step in journal.steps():
+            facts.take(step)
+            if quiet:
+                account = follow(account, step)
+        if quiet:
+            found = verify(journal, terms_of)
+            wrong += [] if found.difference is None else [f"journal verify: {found.difference}"]
+    for event in truth.settled:  # it may have paid out after the trader had gone
+        if quiet and event.market not in facts.settled:
+            facts.settled[event.market] = event
+            if account is not None:
+                account.apply(journal.last_ns, event)
+    wrong += compare(facts, truth, quiet=quiet)
+    if quiet and account is not None:
+        wrong += compare_account(account, facts, truth)
+    return Audit(wrong, len(truth.fills), len(truth.order_ids))
+
+
+def follow(account: Account | None, step) -> Account | None:
+    for event in step.inputs:
+        if isinstance(event, e.Started) and account is None:
+            account = Account(terms_of(event))
+    if account is not None:
+        fold(account, step)
+    return account
+
+
+def compare(facts: Facts, truth: Truth, *, quiet: bool) -> list[str]:
+    wrong = [f"order {n} at the exchange has no intent" for n in truth.order_ids if n not in facts.places]
+    true_fills = {fill.trade_id: fill for fill in truth.fills}
+    if len(true_fills) != len(truth.fills):
+        wrong.append("the exchange has a trade id twice")
+    for trade_id, fill in facts.fills.items():
+        if trade_id not in true_fills:
+            wrong.append(f"trade {trade_id} is in the journal and never happened")
+        elif key(true_fills[trade_id]) != key(fill):
+            wrong.append(f"trade {trade_id} is {key(fill)}, truly {key(true_fills[trade_id])}")
+    if not quiet:
+        return wrong
+    wrong += [f"trade {trade_id} is lost" for trade_id in true_fills if trade_id not in facts.fills]
+    wrong += [f"order {order.order_id} still rests" for order in truth.open_orders]
+    held = {p.market: p.yes_contracts - p.no_contracts for p in truth.positions}
+    for market in facts.markets:
+        if facts.net(market) != held.get(market, 0):
+            wrong.append(f"market {market}: fills make {facts.net(market)}, truly {held.get(market, 0)}")
+    if facts.cash() != truth.cash_micros:
+        wrong.append(f"cash from fills {facts.cash()}, truly {truth.cash_micros}")
+    return wrong
+
+
+def compare_account(account: Account, facts: Facts, truth: Truth) -> list[str]:
+    wrong = []
+    if account.cash_micros != truth.cash_micros:
+        wrong.append(f"cash of the account {account.cash_micros}, truly {truth.cash_micros}")
+    for market in facts.markets:
+        position = account.position(market)
+        if position.yes_contracts - position.no_contracts != facts.net(market):
+            wrong.append(f"market {market}: the account holds {position}, fills make {facts.net(market)}")
+        wrong += [f"{order} counts as open and is not" for order in account.open_orders(market)]
+    return wrong

@@ -1,0 +1,165 @@
+"""Lives that end at any moment: sessions of kills at random and at named points, each with one exchange."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+from audit import check
+from rig import Exchange, Trader, Zygote, until
+
+from pr3dict.domain.events import Halt, Resume
+from pr3dict.store.latch import LatchFile
+from pr3dict.store.mailbox import Mailbox
+
+LONGEST_MS = 3_000
+HALTED_CODE = 3
+
+
+@dataclass
+class Tally:
+    """What sessions did and found; `seconds_to_quoting` of lives that were watched, from their start."""
+
+    kills: int = 0
+    starts: int = 0
+    halted: int = 0  # lives that began with the latch set
+    fills: int = 0
+    orders: int = 0
+    sessions: int = 0
+    settled: int = 0  # markets that paid out
+    seconds_to_quoting: list[float] = field(default_factory=list)
+    passes: dict[str, int] = field(default_factory=dict)  # of crash points that killed
+    wrong: list[str] = field(default_factory=list)
+
+    def add(self, other: Tally) -> None:
+        self.kills += other.kills
+        self.starts += other.starts
+        self.halted += other.halted
+        self.fills += other.fills
+        self.orders += other.orders
+        self.sessions += other.sessions
+        self.settled += other.settled
+        self.seconds_to_quoting += other.seconds_to_quoting
+        self.wrong += other.wrong
+        for name, count in other.passes.items():
+            self.passes[name] = self.passes.get(name, 0) + count
+
+
+class Session:
+    """One exchange, one data directory, many lives."""
+
+    def __init__(self, zygote: Zygote, exchange: Exchange, folder: Path, *settings: str) -> None:
+        self.exchange = exchange
+        self.trader = Trader(zygote, exchange, folder, *settings)
+        self.latch = LatchFile(self.trader.place.latch)
+        self.tally = Tally(sessions=1)
+        self._name = folder.name
+
+    def note(self, wrong: Iterable[str]) -> None:
+        self.tally.wrong += [f"{self._name}, life {self.tally.starts}: {what}" for what in wrong]
+
+    def look(self) -> None:
+        """After a kill: nothing at the exchange that the journal does not know."""
+        self.note(check(self.trader.place.journal, self.exchange.truth(), quiet=False).wrong)
+
+    def live(self, *, crash_at: str = "", kill_ms: float | None = None) -> None:
+        was_latched = self.latch.read() is not None
+        self.tally.halted += was_latched
+        self.tally.starts += 1
+        self.trader.start(crash_at=crash_at, kill_ms=kill_ms)
+
+    def ends_killed(self, code: int | None) -> bool:
+        """Count a kill; a life that ended by itself must have been asked to."""
+        if code == -signal.SIGKILL:
+            self.tally.kills += 1
+            return True
+        if code not in (0, HALTED_CODE):
+            self.note([f"ended with {code}: {self.trader.said()}"])
+        return False
+
+    def post(self, command: Halt | Resume) -> str:
+        return Mailbox(self.trader.place.mailbox).post(command)
+
+    def finish(self) -> Tally:
+        """A last life that must reach quoting, stop in order and agree with the exchange in everything."""
+        if self.latch.read() is not None:
+            self.post(Resume(command_id="", who="test", reason="the end"))
+        starts = self.trader.starts() + 1
+        began_s = time.monotonic()
+        self.live()
+        if self.trader.await_quoting(starts):
+            self.tally.seconds_to_quoting.append(time.monotonic() - began_s)
+        else:
+            self.note([f"never quotes again: {self.trader.said()}"])
+        time.sleep(0.5)
+        code = self.trader.stop()
+        if code != 0:
+            self.note([f"the last stop ended with {code}: {self.trader.said()}"])
+        truth = self.exchange.truth()
+        found = check(self.trader.place.journal, truth, quiet=True)
+        self.note(found.wrong)
+        self.tally.fills, self.tally.orders = found.fills, found.orders
+        self.tally.settled = len(truth.settled)
+        return self.tally
+
+
+def random_kills(session: Session, kills: int, seed: int) -> Tally:
+    """Kill after 1 to 3,000 ms; some lives are asked to stop shortly before, some start with the latch set."""
+    chance = random.Random(seed)
+    halted_lives = range(kills // 3, kills // 3 + min(3, kills // 4))
+    orders_before = 0
+    for number in range(kills):
+        kill_ms = float(chance.randint(1, LONGEST_MS))
+        if number in halted_lives and number == halted_lives[0]:
+            kill_ms = LONGEST_MS
+        session.live(kill_ms=kill_ms)
+        if number in halted_lives and number == halted_lives[0]:
+            session.post(Halt(command_id="", who="test", reason="a person says so"))
+            if not until(lambda: session.latch.read() is not None, 20):
+                session.note(["the latch was not set within 20 s"])
+        elif chance.random() < 0.2:  # in the middle of a stop
+            time.sleep(max(0.0, kill_ms - chance.uniform(0, 300)) / 1000)
+            session.trader.zygote.signal(signal.SIGTERM)
+        session.ends_killed(session.trader.zygote.ended())
+        session.look()
+        orders_before = check_latch(session, number in halted_lives, orders_before)
+        if halted_lives and number == halted_lives[-1]:
+            session.post(Resume(command_id="", who="test", reason="it was a test"))
+    return session.finish()
+
+
+def check_latch(session: Session, halted: bool, orders_before: int) -> int:
+    """Orders that ever reached the exchange; while the latch is set there are no more of them."""
+    if not halted:
+        return 0
+    if session.latch.read() is None:
+        session.note(["the latch is gone after a kill"])
+    orders = len(session.exchange.truth().order_ids)
+    if orders_before and orders > orders_before:
+        session.note([f"{orders - orders_before} orders were sent although the latch was set"])
+    return orders
+
+
+def point_kills(session: Session, point: str, passes: Iterable[int], prepare=None) -> Tally:
+    """Kill at the n-th pass of a point for each n, until a life never gets that far."""
+    for n in passes:
+        if prepare is not None:
+            prepare(session)
+        session.live(crash_at=f"{point}:{n}")
+        code = session.trader.zygote.ended(2.5)
+        if code is None:
+            code = session.trader.stop()
+        if not session.ends_killed(code):
+            break
+        session.tally.passes[point] = session.tally.passes.get(point, 0) + 1
+        session.look()
+    return session.tally
+
+
+def to_json(tally: Tally) -> bytes:
+    return msgspec.json.encode(tally)
