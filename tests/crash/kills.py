@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
 from audit import check
 from rig import Exchange, Trader, Zygote, until
 
@@ -75,7 +74,7 @@ class Session:
 
     def ends_killed(self, code: int | None) -> bool:
         """Count a kill; a life that ended by itself must have been asked to."""
-        if code == -signal.SIGKILL:
+        if code in (-signal.SIGKILL, -signal.SIGTERM):  # the latter before it listens to signals
             self.tally.kills += 1
             return True
         if code not in (0, HALTED_CODE):
@@ -145,21 +144,79 @@ def check_latch(session: Session, halted: bool, orders_before: int) -> int:
     return orders
 
 
-def point_kills(session: Session, point: str, passes: Iterable[int], prepare=None) -> Tally:
-    """Kill at the n-th pass of a point for each n, until a life never gets that far."""
-    for n in passes:
-        if prepare is not None:
-            prepare(session)
-        session.live(crash_at=f"{point}:{n}")
-        code = session.trader.zygote.ended(2.5)
-        if code is None:
-            code = session.trader.stop()
-        if not session.ends_killed(code):
+# --- named points ----------------------------------------------------------------------------------
+
+BY_HALT = ("latch.write", "latch.rename", "latch.written", "mailbox.answered")
+BY_RESUME = ("latch.clear",)
+BY_POST = ("mailbox.post",)
+BY_STOP = ("recorder.", "shell.snapshot", "shutdown.", "snapshot.")
+BY_WAITING = ("lease.renew",)
+RUN_S = 2.5  # how long a life may take to come to a point
+WAIT_S = 8.0
+
+
+def point_kills(session: Session, point: str, times: int) -> None:
+    """Kill `times` times at a point, at its first pass, its second, ... and from the first again.
+
+    A life that never gets to its pass ends in order; a point that is not reached at all is reported.
+    """
+    kills, n = 0, 1
+    for _ in range(2 * times + 1):
+        if kills == times:
             break
-        session.tally.passes[point] = session.tally.passes.get(point, 0) + 1
+        if point_life(session, point, n):
+            kills += 1
+            n += 1
+        elif n == 1:
+            session.note([f"the crash point {point} is never reached"])
+            break
+        else:
+            n = 1
         session.look()
-    return session.tally
+    session.tally.passes[point] = session.tally.passes.get(point, 0) + kills
 
 
-def to_json(tally: Tally) -> bytes:
-    return msgspec.json.encode(tally)
+def point_life(session: Session, point: str, n: int) -> bool:
+    """One life of the kind that comes to `point`; whether it was killed there."""
+    if point in BY_POST:
+        return post_life(session, point, n)
+    trader = session.trader
+    make_ready(session, latched=point in BY_RESUME)
+    if point in BY_RESUME:
+        session.post(Resume(command_id="", who="test", reason="the point"))
+    starts = trader.starts() + 1
+    session.live(crash_at=f"{point}:{n}")
+    if point in BY_HALT and trader.await_quoting(starts, 20):
+        session.post(Halt(command_id="", who="test", reason="the point"))
+    if point.startswith(BY_STOP):
+        trader.await_quoting(starts, 20)
+        code = trader.stop()
+    else:
+        code = trader.zygote.ended(WAIT_S if point in BY_WAITING else RUN_S)
+        if code is None:
+            code = trader.stop()
+    return session.ends_killed(code)
+
+
+def make_ready(session: Session, *, latched: bool) -> None:
+    """The latch as the next life needs it."""
+    is_latched = session.latch.read() is not None
+    if latched and not is_latched:
+        session.latch.set("halt", "the test needs it", 0)
+    elif is_latched and not latched:
+        session.post(Resume(command_id="", who="test", reason="the next point"))
+
+
+def post_life(session: Session, point: str, n: int) -> bool:
+    """`pr3dict halt` dies on its way to a trader, which goes on."""
+    trader = session.trader
+    starts = trader.starts()
+    make_ready(session, latched=False)
+    if starts == 0:
+        session.live()
+        trader.await_quoting(1)
+        trader.kill()
+    halt = ["resume", "--reason", "the point", "--data-dir", str(trader.place.path)]
+    trader.zygote.start(halt, trader.log, crash_at=f"{point}:{n}")
+    session.tally.starts += 1
+    return session.ends_killed(trader.zygote.ended())

@@ -499,3 +499,31 @@ def test_the_same_inputs_give_the_same_hash():
     assert len(hashes) == 1
     desk.at(5, desk.fill(desk.sent(c.Place)[0], "t9", 1))
     assert desk.engine.state_hash() not in hashes
+
+
+def test_a_mute_stream_of_one_market_is_found_by_another_route():
+    """The link is alive, this one market's stream says nothing, and the market moves on between two looks."""
+    desk = Desk()
+    desk.accept(1.1, desk.quote())
+    for second in range(2, 90):
+        step = desk.at(second, e.FeedAlive(venue="kalshi", venue_ns=now(second)))
+        if any(isinstance(x, c.ReadBook) for x in step.commands):
+            at = {"asked_ns": step.now_ns, "as_of_ns": step.now_ns + 1}
+            desk.at(second + 0.5, e.BookRead(market=0, bid_price=3000 - second, ask_price=4000 - second, **at))
+    assert "book_differs" in desk.alert_names
+    assert desk.sent(c.Resubscribe)
+
+
+def test_a_sale_told_before_the_purchase_is_no_fault():
+    """A venue that keeps YES and NO apart may tell fills out of order; the strategy's inventory follows."""
+    desk = Desk(listing(venue="polymarket", nets_positions=False))
+    places = desk.quote()
+    desk.accept(1.1, places)
+    bid = next(p for p in places if p.side == d.BID)
+    sale = desk.fill(bid, "late", 2, side=d.ASK, sell=True, order_id=0, exch_ns=now(3), price=5000)
+    desk.at(1.2, sale)
+    desk.at(1.3, desk.fill(bid, "early", 5, exch_ns=now(1)))
+    held = desk.engine.account.position(0)
+    mine = desk.engine.strategy.inventory("T0")
+    assert (mine.yes_contracts, mine.no_contracts) == (held.yes_contracts, held.no_contracts)
+    assert held.yes_contracts - held.no_contracts == 3 * CONTRACT

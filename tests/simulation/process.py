@@ -12,7 +12,7 @@ from pr3dict.engine.engine import Engine
 from pr3dict.engine.ports import Batch
 from pr3dict.kernels import dtypes as d
 from pr3dict.runtime.clock import ClockWatch, EngineTime
-from pr3dict.runtime.inbox import Inbox
+from pr3dict.runtime.inbox import Inbox, InboxFull
 from pr3dict.runtime.trader import Trader
 from pr3dict.strategies.market_making import MarketMakingStrategy
 from simulation.flow import Row
@@ -49,7 +49,7 @@ class Process:
             self.first_number = step.number
         self.time = EngineTime(sim.clock)
         self.watch = ClockWatch(sim.clock, tick_ns=TICK_NS)
-        rows, events = (24, 4_000) if sim.options.small else (4_096, 4_000)
+        rows, events = (64, 4_000) if sim.options.small else (4_096, 4_000)
         self.inbox = Inbox(max_rows=rows, max_events=events)
         self.trader = Trader(self.engine, venues=(sim.options.venue,))
         self.batches: list[tuple[int, d.Array]] = []  # the tape of this life
@@ -111,7 +111,11 @@ class Process:
     def put_rows(self, rows: list[Row]) -> None:
         """Market data arrives."""
         if self.alive and rows:
-            self.inbox.put_rows(np.array(rows, d.EVENT))
+            try:
+                self.inbox.put_rows(np.array(rows, d.EVENT))
+            except InboxFull as error:
+                self.sim.exited(self, c.Exit(code=1, why=str(error)))
+                return
             self.wake(MS // 5)
 
     def wake(self, delay_ns: int) -> None:

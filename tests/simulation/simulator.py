@@ -71,6 +71,7 @@ class Simulation:
         self.silent_wipe = plan.random() < 0.5
         self.clock = Clock(self.world, options.clock, options.clock_ns, START_NS + plan.randint(5, 60) * SECOND)
         self.end_ns: dict[int, int] = {}
+        self.world.injected["clock"] += options.clock != "none"
         if self.world.fires("past_end"):
             self.end_ns[options.markets - 1] = START_NS + self.world.amount("past_end", 10, 40) * SECOND
         self.listings = setting.listings(options, own_in_feed=self.own_in_feed, end_ns=self.end_ns)
@@ -128,12 +129,20 @@ class Simulation:
         world.after(SECOND, self._second)
         world.run_until(START_NS + self.options.safety_ns, self._check)
         self._heal()
-        alive_from = world.now_ns
-        world.run_until(alive_from + self.options.liveness_ns, self._check)
-        self._check_alive(alive_from)
+        self._live_again()
         self.flowing = False
         world.run_until(world.now_ns + QUIET_NS, self._check)
         self._finish()
+
+    def _live_again(self) -> None:
+        """The liveness phase ends early once orders rest again and nothing waits for the venue."""
+        since, world = self.world.now_ns, self.world
+        for end in range(since + 10 * SECOND, since + self.options.liveness_ns + 1, 5 * SECOND):
+            world.run_until(end, self._check)
+            process = self.process
+            if process is not None and self.resting_ns > since + 6 * SECOND and self.venue.exchange.truth.open:
+                return
+        self._check_alive(since)
 
     def _flow(self, market: int) -> None:
         if not self.flowing:

@@ -59,7 +59,7 @@ def draw(seed: int) -> Options:
         venue=venue,
         markets=r.choice((2, 3, 3, 4)),
         exclusive=r.random() < 0.5,
-        safety_ns=r.randint(40, 100) * SECOND,
+        safety_ns=r.randint(30, 90) * SECOND,
         life_ns=r.choice((3, 5, 8) if small else (15, 30, 60)) * SECOND,
         quote_size=r.choice((2, 5, 10)),
         max_inventory=r.choice((20, 40)),

@@ -20,7 +20,7 @@ from pr3dict.domain.steps import Quoted, Step
 from pr3dict.domain.units import PPM_SCALE, format_contracts, format_price
 from pr3dict.engine import holds as h
 from pr3dict.engine import recovery
-from pr3dict.engine.account import Account
+from pr3dict.engine.account import Account, Position
 from pr3dict.engine.brain_port import BrainPort, Message
 from pr3dict.engine.effects import Anomaly, Effects, Report
 from pr3dict.engine.feeds import Feeds
@@ -413,6 +413,9 @@ class Engine:
         held = self.account.position(market)
         cash = self.account.cash_micros
         live.rebuild(self.world, market, held.yes_contracts, held.no_contracts, held.cost_micros, cash)
+        self._copy_inventory(market, held)
+
+    def _copy_inventory(self, market: int, held: Position) -> None:
         self.strategy.set_inventory(
             market_id=self.listings[market].ticker,
             yes_contracts=held.yes_contracts,
@@ -423,6 +426,12 @@ class Engine:
     def _tell_strategy(self, report: Report) -> None:
         """Spec 10: the engine calls it on every fill."""
         listing = self.listings[report.market]
+        if report.sell:
+            mine = self.strategy.inventory(listing.ticker)
+            held = mine.no_contracts if report.side == d.BID else mine.yes_contracts
+            if held < report.size:  # a sale was told before the purchase that it sells
+                self._copy_inventory(report.market, self.account.position(report.market))
+                return
         self.strategy.update_inventory(
             market_id=listing.ticker,
             side=_FILL_WORDS[report.side, report.sell],

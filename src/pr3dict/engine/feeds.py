@@ -7,8 +7,6 @@ held for what it can't give.
 
 from __future__ import annotations
 
-import numpy as np
-
 from pr3dict.domain.events import BookRead
 from pr3dict.domain.market import Venue
 from pr3dict.kernels.wakes import NEVER_NS
@@ -23,7 +21,7 @@ class Feeds:
         self._timeout_ns = timeout_ns
         self._alive_ns: dict[Venue, int] = {}
         self._invalid: dict[int, int] = {}  # market to the number of snapshots seen when it broke
-        self._differs: dict[int, tuple[int, int]] = {}  # market to the last touch that differed from ours
+        self._differs: dict[int, int] = {}  # market to when the first read that differed was asked
 
     def alive(self, venue: Venue, now_ns: int, venue_ns: int) -> None:
         """A round trip: the venue's clock read `venue_ns`."""
@@ -70,20 +68,18 @@ class Feeds:
         return market in self._invalid
 
     def disagrees(self, read: BookRead, world: World, touch: tuple[int, int]) -> bool:
-        """Whether a second route shows another touch than our book, twice, without news in between.
+        """Whether a second route showed another touch than our book twice, while our stream said nothing.
 
         `touch` is our best bid and ask, -1 where a side is empty. A book that moved since the question was
-        asked proves nothing.
+        asked proves nothing; the market itself may move on between the two reads.
         """
-        theirs = (read.bid_price, read.ask_price)
-        quiet = int(world.books[read.market].event_ns) < read.asked_ns
-        if not quiet or theirs == touch:
+        event_ns = int(world.books["event_ns"][read.market])
+        if event_ns >= read.asked_ns or (read.bid_price, read.ask_price) == touch:
             self._differs.pop(read.market, None)
             return False
-        again = self._differs.get(read.market) == theirs
-        self._differs[read.market] = theirs
-        return again
+        first_ns = self._differs.setdefault(read.market, read.asked_ns)
+        return first_ns < read.asked_ns and event_ns < first_ns
 
-    def quiet_markets(self, world: World, count: int, before_ns: int) -> list[int]:
-        """Markets whose book says nothing since `before_ns`: worth a look by another route."""
-        return np.flatnonzero(world.books["event_ns"][:count] < before_ns).tolist()  # type: ignore[no-any-return]
+    def doubted(self) -> list[int]:
+        """The markets of which one read differed: the next one decides."""
+        return list(self._differs)

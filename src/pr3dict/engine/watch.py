@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pr3dict.engine.engine import Engine
 
 LOOK_NS = 5 * NS_PER_SECOND
+QUIET_NS = 10 * NS_PER_SECOND  # a book of ours that says nothing for so long is compared by another route
+MOST_READS = 20  # such comparisons a look
 OLD_QUOTE_NS = 60 * NS_PER_SECOND
 NEAR_LIMIT = 0.8  # of the daily loss limit
 FILL_RATE_ORDERS = 200  # the newest orders that the fill rate is taken over
@@ -52,6 +54,7 @@ class Watch:
         self.next_due_ns = NEVER_NS
         self.day_end_ns = 0
         self.killed = False
+        self._books_due_ns = 0
         self._placed: deque[int] = deque(maxlen=FILL_RATE_ORDERS)
         self._filled: dict[int, None] = {}
 
@@ -133,7 +136,21 @@ class Watch:
             engine, "quote_old", old, lambda m: f"a quote {age_ns[m] // NS_PER_SECOND} s old stands"
         )
         self._look_at_account(engine)
+        self._compare_books(engine, resting)
         return bool(resting.any() or net.any())
+
+    def _compare_books(self, engine: Engine, resting: npt.NDArray[np.bool_]) -> None:
+        """Ask by another route for quiet books that orders of ours rest in: one stream of many may be mute."""
+        for market in engine.feeds.doubted():
+            engine.emit(c.ReadBook(market=market))
+        interval_ns = engine.config.reconcile_interval_ns
+        if engine.now_ns < self._books_due_ns or interval_ns == 0:
+            return
+        self._books_due_ns = engine.now_ns + interval_ns
+        seen_ns = engine.world.books["event_ns"][: len(resting)]
+        quiet = np.flatnonzero(resting & (seen_ns < engine.now_ns - QUIET_NS))
+        for market in quiet[np.argsort(seen_ns[quiet], kind="stable")][:MOST_READS].tolist():
+            engine.emit(c.ReadBook(market=market))
 
     def _look_at_account(self, engine: Engine) -> None:
         limit = self._loss_limit_micros(engine)

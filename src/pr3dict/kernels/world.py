@@ -191,10 +191,8 @@ def new_world(
     books["ask_level"] = grids.level_count[books["grid"]]
     quotes = np.zeros(n, d.QUOTE)
     quotes["bid_price"] = quotes["ask_price"] = quotes["fair_micros"] = -1
-    holdings = np.zeros(n, d.HOLDING)
+    holdings = np.zeros(there, d.HOLDING)
     holdings["own_bid_price"], holdings["own_ask_price"] = d.NO_BID, d.NO_ASK
-    stats = np.zeros(n, d.MARKET_STATS)
-    stats["settle_value_micros"] = stats["mark_micros"] = stats["mark_before_settle_micros"] = -1
     arrays: dict[str, object] = {
         "grids": grids,
         "rules": rules,
@@ -213,7 +211,7 @@ def new_world(
         "exchange_orders": np.zeros((there, d.ORDER_SLOTS), d.EXCHANGE_ORDER),
         "watched": np.zeros((there, 2, width), np.int16),
         "active": np.zeros((there, d.ORDER_SLOTS), np.int16),
-        "holdings": holdings[:there].copy(),
+        "holdings": holdings,
         "siblings": sibling_rings(markets["event"]),
         "wakes": new_wakes(n),
         "changed": np.zeros(2 * n, np.int32),  # each once, and once more when the kill switch trips
@@ -223,7 +221,7 @@ def new_world(
         "inbox": np.zeros(ring_capacity, d.MESSAGE),
         "fills": np.zeros(fill_capacity, d.FILL),
         "curve": np.zeros(curve_capacity, d.CURVE),
-        "stats": stats,
+        "stats": _new_stats(n),
         "selections": sr.new_selection(n),
         "scores": np.zeros(n, sr.SCORE),
     }
@@ -231,6 +229,13 @@ def new_world(
     for name, array in arrays.items():  # the same memory, for readers in Python
         setattr(world, name, array)
     return world
+
+
+def _new_stats(n: int) -> d.Array:
+    """MARKET_STATS rows of markets without mark and settlement."""
+    rows = np.zeros(n, d.MARKET_STATS)
+    rows["settle_value_micros"] = rows["mark_micros"] = rows["mark_before_settle_micros"] = -1
+    return rows
 
 
 def new_market(n: int = 1) -> d.Array:

@@ -346,7 +346,7 @@ class SimulatedExchange:
             event = Closed(order_id=order.order_id, why=order.why, filled=order.filled)
         else:
             order.remaining = message.qty
-            event = Reduced(order_id=order.order_id, remaining=order.remaining)
+            event = Reduced(order_id=order.order_id, remaining=order.remaining, filled=order.filled)
         if order.order_id:  # nobody tells us of orders that we did not place
             yield event
 
@@ -376,7 +376,9 @@ class SimulatedExchange:
         elif not fault.silent:
             yield fill
         if merged:
-            yield Merged(market=fill.market, pairs=merged)
+            yield Merged(
+                market=fill.market, pairs=merged, exch_ns=fill.exch_ns, merge_id=fill.trade_id
+            )
         if not fault.ghost:
             self._plan_end(at_ns, fill, fault)
         if order.remaining == 0:
