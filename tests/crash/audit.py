@@ -10,7 +10,7 @@ from pr3dict.domain import commands as c
 from pr3dict.domain import events as e
 from pr3dict.domain.units import BID
 from pr3dict.engine.account import Account
-from pr3dict.store.journal import Journal
+from pr3dict.store.journal import Journal, LogError
 from pr3dict.store.journal_verify import fold, verify
 from pr3dict.venues.simulated.wire import Truth
 
@@ -126,7 +126,7 @@ def check(path: Path, truth: Truth, *, quiet: bool) -> Audit:
     facts = Facts()
     wrong = facts.wrong
     wrong += [f"the exchange itself: {what}" for what in truth.unexplained]
-    if not path.exists() and not quiet:  # killed before it had one
+    if not quiet and is_unmade(path):
         return Audit([*wrong, *(f"order {n} without a journal" for n in truth.order_ids)], 0, 0)
     with Journal.read(path) as journal:
         account: Account | None = None
@@ -146,6 +146,17 @@ def check(path: Path, truth: Truth, *, quiet: bool) -> Audit:
     if quiet and account is not None:
         wrong += compare_account(account, facts, truth)
     return Audit(wrong, len(truth.fills), len(truth.order_ids))
+
+
+def is_unmade(path: Path) -> bool:
+    """Whether a life was killed before its journal had tables."""
+    try:
+        Journal.read(path).close()
+    except LogError as error:
+        if error.kind == "missing" or "empty" in str(error):
+            return True
+        raise
+    return False
 
 
 def follow(account: Account | None, step) -> Account | None:

@@ -10,6 +10,7 @@ from pr3dict.domain import commands as c
 from pr3dict.domain import events as e
 from pr3dict.engine.engine import Engine
 from pr3dict.engine.ports import Batch
+from pr3dict.engine.tracked import IN_DOUBT
 from pr3dict.kernels import dtypes as d
 from pr3dict.runtime.clock import ClockWatch, EngineTime
 from pr3dict.runtime.inbox import Inbox, InboxFull
@@ -63,6 +64,12 @@ class Process:
     def time_now(self) -> int:
         """The time as this process tells it."""
         return max(self.last_ns, self.time.now_ns())
+
+    def in_doubt(self) -> bool:
+        """Whether the outcome of any order is unknown."""
+        account = self.engine.account
+        orders = (order for market in range(len(self.engine.listings)) for order in account.open_orders(market))
+        return any(order.state in IN_DOUBT for order in orders)
 
     def reasons(self, market: int) -> int:
         """Why the brain quotes as it does: bits R_* of the decision that stands."""

@@ -131,7 +131,7 @@ class Simulation:
         self._heal()
         self._live_again()
         self.flowing = False
-        world.run_until(world.now_ns + QUIET_NS, self._check)
+        self._grow_quiet()
         self._finish()
 
     def _live_again(self) -> None:
@@ -143,6 +143,14 @@ class Simulation:
             if process is not None and self.resting_ns > since + 6 * SECOND and self.venue.exchange.truth.open:
                 return
         self._check_alive(since)
+
+    def _grow_quiet(self) -> None:
+        """Nobody trades; an order whose fate is unknown may stay so until its expiry has passed (I4)."""
+        world = self.world
+        world.run_until(world.now_ns + QUIET_NS, self._check)
+        latest = world.now_ns + self.options.life_ns + QUIET_NS
+        while world.now_ns < latest and self.process is not None and self.process.in_doubt():
+            world.run_until(world.now_ns + 5 * SECOND, self._check)
 
     def _flow(self, market: int) -> None:
         if not self.flowing:

@@ -140,7 +140,7 @@ class Watch:
         return bool(resting.any() or net.any())
 
     def _compare_books(self, engine: Engine, resting: npt.NDArray[np.bool_]) -> None:
-        """Ask by another route for quiet books that orders of ours rest in: one stream of many may be mute."""
+        """Ask by another route for quiet books with orders of ours: one stream of many may be mute."""
         for market in engine.feeds.doubted():
             engine.emit(c.ReadBook(market=market))
         interval_ns = engine.config.reconcile_interval_ns
