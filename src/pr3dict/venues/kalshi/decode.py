@@ -7,7 +7,7 @@ what it can't account for (a delta without a snapshot, a level below zero): the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -88,6 +88,8 @@ class _TickerFrame(msgspec.Struct, tag_field="type", tag="ticker"):
 
 class _Envelope(msgspec.Struct):
     type: str
+    sid: int = 0
+    seq: int = 0
 
 
 KNOWN_TYPES = frozenset({"orderbook_snapshot", "orderbook_delta", "trade", "ticker"})
@@ -117,12 +119,24 @@ class KalshiDecoder:
     start; 19,998 rows hold any snapshot. no_side_in_yes_price: the book was subscribed with
     `use_yes_price`, so NO levels come as YES prices.
 
-    After a frame, `sid` and `seq` are its subscription and sequence number (0: it has none), `ticker` the
-    last ticker; `ignored` counts frames of no interest or of unknown markets.
+    A connection that is followed live sets `live`: a snapshot then becomes SNAPSHOT rows, all of it, and
+    deltas of a market that waits for its snapshot are skipped. `follow` is asked with the subscription and
+    the sequence number of each frame that has one, before anything of it is applied; where it says no, the
+    frame is skipped.
+
+    After a frame, `sid` and `seq` are its subscription and sequence number (0: it has none), `kind` its type
+    where it is none of market data ("" else), `ticker` the last ticker; `ignored` counts frames of no
+    interest or of unknown markets.
     """
 
     def __init__(
-        self, markets: Mapping[str, int], out: d.Array, *, no_side_in_yes_price: bool = False
+        self,
+        markets: Mapping[str, int],
+        out: d.Array,
+        *,
+        no_side_in_yes_price: bool = False,
+        live: bool = False,
+        follow: Callable[[int, int], bool] | None = None,
     ) -> None:
         self._frames = msgspec.json.Decoder(_Delta | _Snapshot | _Trade | _TickerFrame)
         self._envelope = msgspec.json.Decoder(_Envelope)
@@ -143,15 +157,30 @@ class KalshiDecoder:
             f: Sizes(f"msg.{f}")
             for f in ("yes_bid_size_fp", "yes_ask_size_fp", "last_trade_size_fp", "volume_fp")
         }
+        self._live = live
+        self._follow = follow
         self.sid = 0
         self.seq = 0
+        self.kind = ""
         self.ignored = 0
         self.ticker: Ticker | None = None
 
     def reset(self) -> None:
         """Forget all books, as after a reconnect."""
-        for book in self._books.values():
-            book.clear()
+        self.forget(self._books)
+
+    def forget(self, tickers: Iterable[str]) -> None:
+        """Forget the books of these markets: each waits for its next snapshot."""
+        for ticker in tickers:
+            self._books[ticker].clear()
+
+    def add(self, ticker: str, market: int) -> None:
+        """Follow another market."""
+        self._books.setdefault(ticker, BookCache(market))
+
+    def is_synced(self, ticker: str) -> bool:
+        """Whether a market's book is whole."""
+        return self._books[ticker].synced
 
     def decode(self, raw: bytes, local_ns: int) -> int:
         """Write the rows that `raw` means and return their number; 0 for a frame of another kind.
@@ -162,11 +191,14 @@ class KalshiDecoder:
         self._rows.count = 0
         try:
             frame = self._frames.decode(raw)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             self._ignore_or_refuse(raw, error)
             return 0
+        self.kind = ""
         self.sid = frame.sid
         self.seq = frame.seq
+        if self._follow is not None and frame.seq and not self._follow(frame.sid, frame.seq):
+            return 0
         book = self._books.get(frame.msg.market_ticker)
         if book is None:
             self.ignored += 1
@@ -181,15 +213,21 @@ class KalshiDecoder:
             self._on_ticker(book, frame.msg, local_ns)
         return self._rows.count
 
-    def _ignore_or_refuse(self, raw: bytes, error: msgspec.DecodeError) -> None:
-        try:
-            kind = self._envelope.decode(raw).type
-        except msgspec.DecodeError:
-            raise refusal(raw, error) from None
-        if kind in KNOWN_TYPES:
-            raise refusal(raw, error)
+    def _ignore_or_refuse(self, raw: bytes, error: Exception) -> None:
+        self.kind = ""
         self.sid = self.seq = 0
+        try:
+            envelope = self._envelope.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise _refused(raw, error) from None
+        if envelope.type in KNOWN_TYPES:
+            raise _refused(raw, error)
+        self.kind = envelope.type
+        self.sid = envelope.sid  # answers to commands are numbered like the data of their subscription
+        self.seq = envelope.seq
         self.ignored += 1
+        if self._follow is not None and envelope.seq:
+            self._follow(envelope.sid, envelope.seq)
 
     def _exch_ns(self, book: BookCache, ts_ms: int | None, local_ns: int) -> int:
         """Exchange time, never running backwards within a market."""
@@ -208,6 +246,9 @@ class KalshiDecoder:
         price = prices[msg.price_dollars]
         change = self._delta_sizes[msg.delta_fp]
         if not book.synced:
+            if self._live:
+                self.ignored += 1
+                return
             raise DataError(
                 "a delta came before the market's snapshot; subscribe anew", key=msg.market_ticker
             )
@@ -232,7 +273,30 @@ class KalshiDecoder:
             prices = self._level_prices[side]
             sizes = self._level_sizes[side]
             fresh.append({prices[price]: sizes[size] for price, size in listed or ()})
-        book.replace(self._rows, fresh[0], fresh[1], self._exch_ns(book, msg.ts_ms, local_ns), local_ns)
+        exch_ns = self._exch_ns(book, msg.ts_ms, local_ns)
+        if self._live:
+            self._put_whole(book, fresh[0], fresh[1], exch_ns, local_ns)
+        else:
+            book.replace(self._rows, fresh[0], fresh[1], exch_ns, local_ns)
+
+    def _put_whole(
+        self, book: BookCache, bids: dict[int, int], asks: dict[int, int], exch_ns: int, local_ns: int
+    ) -> None:
+        """All levels as SNAPSHOT rows; an empty book is one row without a price."""
+        sides = (
+            {price: size for price, size in bids.items() if size},
+            {price: size for price, size in asks.items() if size},
+        )
+        levels = [
+            (side, price, sides[side][price]) for side in (d.BID, d.ASK) for price in sorted(sides[side])
+        ]
+        levels = levels or [(d.BID, 0, 0)]
+        last = len(levels) - 1
+        for i, (side, price, size) in enumerate(levels):
+            bits = (d.SNAP_FIRST if i == 0 else 0) | (d.SNAP_LAST if i == last else 0)
+            self._rows.put(d.SNAPSHOT, book.market, exch_ns, local_ns, side, price, size, bits)
+        book.sides = sides
+        book.synced = True
 
     def _on_trade(self, book: BookCache, msg: _TradeBody, local_ns: int) -> None:
         price = self._trade_prices[msg.yes_price_dollars]
@@ -261,6 +325,16 @@ class KalshiDecoder:
 
     def _ticker_size(self, name: str, text: str | None) -> int:
         return -1 if text is None else self._ticker_sizes[name][text]
+
+
+def _refused(raw: bytes, error: Exception) -> DataError:
+    """As `wire.refusal`, where the bytes may be no JSON at all."""
+    try:
+        if isinstance(error, msgspec.DecodeError):
+            return refusal(raw, error)
+        return DataError(f"message is not JSON: {type(error).__name__}")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return DataError(f"message is not JSON: {error}: {raw[:80]!r}")
 
 
 def _both_sides(field: str, no_side_in_yes_price: bool) -> dict[str, YesPrices]:

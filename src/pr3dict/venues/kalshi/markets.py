@@ -1,0 +1,248 @@
+"""Kalshi's markets as the engine knows them: `Listed` from a market's body, and rows from its life.
+
+Opening and closing are announced by no message, so the times of each market are watched here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from pr3dict.domain.errors import DataError
+from pr3dict.domain.events import BookInvalid, Control, Listed, Settled
+from pr3dict.domain.fees import KalshiFeeChange, kalshi_rounding, kalshi_schedule
+from pr3dict.domain.market import KALSHI_STATUS, MarketStatus, PriceGrid, kalshi_grid
+from pr3dict.domain.units import MICROS_PER_PRICE_UNIT
+from pr3dict.kernels import dtypes as d
+from pr3dict.venues.kalshi.frames import LifecycleMessage
+from pr3dict.venues.kalshi.models import Event, Market, PriceRange, Series
+from pr3dict.venues.kalshi.numbers import CENTI_CONTRACT
+
+# What a live market's grid may become; a grid that is none of them has to be listed anew.
+LIKELY_GRIDS: Final = ("linear_cent", "deci_cent", "tapered_deci_cent", "center_half_edge_deci_cent")
+
+
+def grid_of(ranges: Iterable[PriceRange]) -> PriceGrid:
+    """The grid that `price_ranges` states; raises `DataError` where it states none."""
+    return PriceGrid.from_price_ranges([band.as_dict() for band in ranges])
+
+
+def listed(
+    market: Market, event: Event, series: Series, *, row: int, at_ns: int, direct_member: bool
+) -> Listed:
+    """What a market is, as row `row`, with the fee in force at `at_ns`.
+
+    Raises:
+        DataError: its grid or its fee can't be read, or it is no binary market.
+    """
+    if market.market_type != "binary":
+        raise DataError(f"is a {market.market_type} market; only binary ones are traded", key=market.ticker)
+    now = grid_of(market.price_ranges)
+    others = [grid for grid in map(kalshi_grid, LIKELY_GRIDS) if grid != now]
+    waived = market.fee_waiver_expiration_time
+    override = KalshiFeeChange(fee_type=event.fee_type_override, multiplier_ppm=event.fee_multiplier_override)
+    terms = kalshi_schedule(
+        [KalshiFeeChange(fee_type=series.fee_type, multiplier_ppm=int(series.fee_multiplier))],
+        [override],
+        direct_member=direct_member,
+        waived_until_ns=None if waived is None else int(waived),
+    ).at(at_ns)
+    rounding = kalshi_rounding(at_ns, direct_member=direct_member)
+    expected = market.expected_expiration_time or market.latest_expiration_time
+    return Listed(
+        market=row,
+        venue="kalshi",
+        ticker=market.ticker,
+        event_id=market.event_ticker,
+        exclusive=event.mutually_exclusive,
+        title=market.title or event.title,
+        grids=(now, *others),
+        min_size=CENTI_CONTRACT,
+        lot=CENTI_CONTRACT,
+        fee_kind="kalshi",
+        taker_ppm=terms.taker_ppm,
+        maker_ppm=terms.maker_ppm,
+        trade_unit_micros=rounding.trade_fee_unit_micros,
+        unit_micros=rounding.balance_unit_micros,
+        rebate_unit_micros=rounding.rebate_unit_micros,
+        nets_positions=True,
+        reduce_in_place=True,
+        book_includes_own=True,
+        close_ns=int(market.close_time),
+        resolution_ns=-1 if expected is None else int(expected),
+    )
+
+
+class Life(msgspec.Struct, frozen=True, kw_only=True):
+    """What one market is now. `shard` is where its orders go."""
+
+    listing: Listed
+    shard: int
+    status: MarketStatus
+    open_ns: int
+    close_ns: int
+    value_micros: int = -1  # of one YES contract, once it is determined
+
+
+def life_of(listing: Listed, market: Market, event_shard: int | None) -> Life:
+    """The life of a market from its body.
+
+    Raises:
+        DataError: its shard is not stated by market or event; it is never guessed.
+    """
+    shard = market.exchange_index if market.exchange_index is not None else event_shard
+    if shard is None:
+        raise DataError("neither the market nor its event states an exchange_index", key=market.ticker)
+    value = market.settlement_value_dollars
+    return Life(
+        listing=listing,
+        shard=shard,
+        status=KALSHI_STATUS.get(market.status, MarketStatus.PAUSED),
+        open_ns=int(market.open_time),
+        close_ns=int(market.close_time),
+        value_micros=-1 if value is None else int(value) * MICROS_PER_PRICE_UNIT,
+    )
+
+
+class Lives:
+    """All markets of an adapter; turns news about them into rows and events."""
+
+    def __init__(self, lives: Iterable[Life]) -> None:
+        self._lives = {life.listing.ticker: life for life in lives}
+        self.by_row = {life.listing.market: life.listing.ticker for life in self._lives.values()}
+        self.rows = {ticker: life.listing.market for ticker, life in self._lives.items()}
+        self.unknown_words: dict[str, int] = {}  # of statuses and event types, with how often they came
+
+    def __getitem__(self, ticker: str) -> Life:
+        return self._lives[ticker]
+
+    def __contains__(self, ticker: str) -> bool:
+        return ticker in self._lives
+
+    def shards(self) -> tuple[int, ...]:
+        """The shards that our markets are on."""
+        return tuple(sorted({life.shard for life in self._lives.values()}))
+
+    def of_row(self, row: int) -> Life:
+        """The market of a row."""
+        return self._lives[self.by_row[row]]
+
+    def opening(self, now_ns: int) -> d.Array:
+        """STATUS rows of all markets as they are."""
+        rows = [self._status_row(life, life.status, now_ns) for life in self._lives.values()]
+        return np.concatenate(rows) if rows else np.zeros(0, d.EVENT)
+
+    def tick(self, now_ns: int) -> d.Array:
+        """STATUS rows of the markets whose time to open or to close has come."""
+        rows = []
+        for ticker, life in self._lives.items():
+            if life.status is MarketStatus.INITIALIZED and life.open_ns <= now_ns < life.close_ns:
+                rows.append(self._to(ticker, MarketStatus.ACTIVE, now_ns))
+            elif life.status in (MarketStatus.ACTIVE, MarketStatus.PAUSED) and life.close_ns <= now_ns:
+                rows.append(self._to(ticker, MarketStatus.CLOSED, now_ns))
+        return np.concatenate(rows) if rows else np.zeros(0, d.EVENT)
+
+    def _to(self, ticker: str, status: MarketStatus, now_ns: int) -> d.Array:
+        life = msgspec.structs.replace(self._lives[ticker], status=status)
+        self._lives[ticker] = life
+        return self._status_row(life, status, now_ns)
+
+    @staticmethod
+    def _status_row(life: Life, status: MarketStatus, now_ns: int) -> d.Array:
+        return _row(life.listing.market, d.STATUS, int(status), now_ns)
+
+    def hear(self, news: LifecycleMessage, now_ns: int) -> tuple[d.Array, tuple[Control, ...]]:
+        """Rows and events of one notice; nothing for markets that are not ours."""
+        life = self._lives.get(news.market_ticker)
+        nothing = np.zeros(0, d.EVENT)
+        if life is None:
+            return nothing, ()
+        ticker, row = news.market_ticker, life.listing.market
+        match news.event_type:
+            case "activated":
+                return self._to(ticker, MarketStatus.ACTIVE, now_ns), ()
+            case "deactivated":
+                return self._to(ticker, MarketStatus.PAUSED, now_ns), ()
+            case "close_date_updated":
+                return self._close_moved(ticker, news, now_ns), ()
+            case "price_level_structure_updated":
+                return self._grid_moved(life, news, now_ns)
+            case "determined":
+                value = (
+                    -1
+                    if news.settlement_value is None
+                    else int(news.settlement_value) * MICROS_PER_PRICE_UNIT
+                )
+                self._lives[ticker] = msgspec.structs.replace(life, value_micros=value)
+                return self._to(ticker, MarketStatus.DETERMINED, now_ns), ()
+            case "settled":
+                return self._settled(ticker, news, now_ns)
+            case "created" | "metadata_updated":
+                return nothing, ()
+        self.unknown_words[news.event_type] = self.unknown_words.get(news.event_type, 0) + 1
+        return nothing, (BookInvalid(market=row, why="differs"),)  # something changed: look at it anew
+
+    def _close_moved(self, ticker: str, news: LifecycleMessage, now_ns: int) -> d.Array:
+        if news.close_ts is None:
+            raise DataError("a moved close time is not stated", key="msg.close_ts")
+        life = msgspec.structs.replace(self._lives[ticker], close_ns=int(news.close_ts))
+        self._lives[ticker] = life
+        return _row(life.listing.market, d.CLOSE_TIME, life.close_ns, now_ns)
+
+    @staticmethod
+    def _grid_moved(life: Life, news: LifecycleMessage, now_ns: int) -> tuple[d.Array, tuple[Control, ...]]:
+        """A grid that was listed is a TICK; with any other one the market can't be quoted."""
+        if news.price_ranges is None:
+            raise DataError("a new price grid is not stated", key="msg.price_ranges")
+        grid, row = grid_of(news.price_ranges), life.listing.market
+        if grid in life.listing.grids:
+            return _row(row, d.TICK, life.listing.grids.index(grid), now_ns), ()
+        paused = _row(row, d.STATUS, int(MarketStatus.PAUSED), now_ns)
+        return paused, (BookInvalid(market=row, why="tick"),)
+
+    def _settled(
+        self, ticker: str, news: LifecycleMessage, now_ns: int
+    ) -> tuple[d.Array, tuple[Control, ...]]:
+        """A payout; its value was stated before, or now, or follows from the result."""
+        life = self._lives[ticker]
+        value = life.value_micros
+        if news.settlement_value is not None:
+            value = int(news.settlement_value) * MICROS_PER_PRICE_UNIT
+        rows = self._to(ticker, MarketStatus.SETTLED, now_ns)
+        if value < 0:
+            return rows, ()  # the adapter reads the market's value
+        self._lives[ticker] = msgspec.structs.replace(self._lives[ticker], value_micros=value)
+        return rows, (Settled(market=life.listing.market, value_micros=value),)
+
+    def reread(self, market: Market, now_ns: int) -> tuple[d.Array, tuple[Control, ...]]:
+        """What a market's body says that no notice told us: status, close time, grid, payout."""
+        life = self._lives[market.ticker]
+        row = life.listing.market
+        rows: list[d.Array] = []
+        events: tuple[Control, ...] = ()
+        if int(market.close_time) != life.close_ns:
+            life = msgspec.structs.replace(life, close_ns=int(market.close_time))
+            rows.append(_row(row, d.CLOSE_TIME, life.close_ns, now_ns))
+        if market.settlement_value_dollars is not None:
+            value = int(market.settlement_value_dollars) * MICROS_PER_PRICE_UNIT
+            life = msgspec.structs.replace(life, value_micros=value)
+        self._lives[market.ticker] = life
+        status = KALSHI_STATUS.get(market.status)
+        if status is None:
+            self.unknown_words[market.status] = self.unknown_words.get(market.status, 0) + 1
+            status = MarketStatus.PAUSED
+        if status is not life.status:
+            rows.append(self._to(market.ticker, status, now_ns))
+        if status is MarketStatus.SETTLED and life.value_micros >= 0:
+            events = (Settled(market=row, value_micros=life.value_micros),)
+        return (np.concatenate(rows) if rows else np.zeros(0, d.EVENT)), events
+
+
+def _row(market: int, kind: int, aux: int, now_ns: int) -> d.Array:
+    row = np.zeros(1, d.EVENT)
+    row["market"], row["kind"], row["aux"] = market, kind, aux
+    row["exch_ns"] = row["local_ns"] = now_ns
+    return row

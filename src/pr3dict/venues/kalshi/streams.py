@@ -1,0 +1,434 @@
+"""Kalshi's WebSocket, followed without a hole: subscriptions, sequence numbers, snapshots, reconnects.
+
+One connection carries every market and the account's own messages. What is lost is always said: a gap in the
+books' numbers invalidates every book and asks for all snapshots, a gap in the account's messages ends the
+connection, so that everything is compared again. A link that is up proves nothing: once a second the venue
+is asked for its list of subscriptions, and only the answer, by the venue's own time, is a proof of life.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+import numpy as np
+
+from pr3dict.domain.errors import DataError
+from pr3dict.domain.events import BookInvalid, ClockSkewed, FeedAlive, FeedDown, FeedUp, Malformed
+from pr3dict.domain.units import NS_PER_SECOND
+from pr3dict.kernels import dtypes as d
+from pr3dict.venues.kalshi.decode import KalshiDecoder
+from pr3dict.venues.kalshi.frames import (
+    ErrorFrame,
+    Frame,
+    OkFrame,
+    SubscribedFrame,
+    UnsubscribedFrame,
+    read_frame,
+)
+from pr3dict.venues.kalshi.http import check_url
+from pr3dict.venues.kalshi.numbers import milliseconds
+from pr3dict.venues.kalshi.sign import Signer
+from pr3dict.venues.session import Clock, Reconnects, Seen, Sequences, Silence, Sink
+
+BOOKS: Final = "orderbook_delta"
+PUBLIC: Final = (BOOKS, "trade")
+GLOBAL: Final = ("market_lifecycle_v2",)
+PRIVATE: Final = ("fill", "user_orders", "market_positions", "order_group_updates")
+LOSSY: Final = frozenset({"trade", "ticker"})  # a hole in them breaks nothing that we keep
+TICKERS_A_COMMAND: Final = 500
+PING_NS: Final = NS_PER_SECOND
+SILENT_NS: Final = 5 * NS_PER_SECOND
+ANSWER_NS: Final = 5 * NS_PER_SECOND
+SNAPSHOT_TRIES: Final = 3
+BUFFER_ROWS: Final = 20_480
+MAX_FRAME: Final = 64 << 20
+TERMINAL: Final = frozenset({10, 25})  # the subscription is dead
+AUTH_REQUIRED: Final = 9
+SKEW_STEP_NS: Final = NS_PER_SECOND // 4
+
+_encode: Final = msgspec.json.Encoder().encode
+OnFrame = Callable[[Frame, int], None]
+
+
+class StreamLost(Exception):
+    """The connection is of no more use; its text says why."""
+
+
+class KalshiStreams:
+    """Everything that one account (or, without private channels, anybody) hears from Kalshi.
+
+    `markets` is ticker to row. `on_frame` gets the frames about orders, positions, groups and lifecycle with
+    the time of their arrival; a `DataError` that it raises counts as a malformed message.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        signer: Signer,
+        clock: Clock,
+        sink: Sink,
+        markets: Mapping[str, int],
+        on_frame: OnFrame,
+        reconnects: Reconnects,
+        *,
+        private: bool = True,
+        ticker: bool = False,
+        use_yes_price: bool = True,
+    ) -> None:
+        self.url = check_url(url, ("wss", "ws"))
+        self.clock = clock
+        self.sink = sink
+        self.sequences = Sequences()
+        self.silence = Silence(SILENT_NS, clock.now_ns())
+        self.malformed = 0
+        self.last_malformed = ""
+        self.frames = 0
+        self.connections = 0
+        self.terminal_errors = 0
+        self._signer = signer
+        self._on_frame = on_frame
+        self._reconnects = reconnects
+        self._rows = dict(markets)
+        self._tickers = {row: ticker for ticker, row in markets.items()}
+        self._use_yes_price = use_yes_price
+        self._channels = (*PUBLIC, *(("ticker",) if ticker else ()))
+        self._whole = (*GLOBAL, *(PRIVATE if private else ()))
+        self._out = np.zeros(BUFFER_ROWS, d.EVENT)
+        self._decoder = KalshiDecoder(
+            self._rows, self._out, no_side_in_yes_price=use_yes_price, live=True, follow=self._follow
+        )
+        self._ws: aiohttp.ClientWebSocketResponse[bool] | None = None
+        self._channel_of: dict[int, str] = {}
+        self._commands = 0
+        self._asked: dict[int, tuple[str, tuple[str, ...], int]] = {}  # id to channel, tickers, when
+        self._pings: dict[int, int] = {}
+        self._snapshots: dict[str, tuple[int, int]] = {}  # tickers that wait: when asked, how often
+        self._to_ask: dict[str, None] = {}
+        self._unsaid = 0  # malformed messages that were not reported yet
+        self._up = False
+        self._why_closed = ""
+        self._skew_ns: int | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # --- life -------------------------------------------------------------------------------------
+
+    @property
+    def is_up(self) -> bool:
+        """Whether every channel is subscribed."""
+        return self._up
+
+    def start(self) -> None:
+        """Connect, and stay connected, until `close`."""
+        if not self._tasks:
+            self._tasks = [asyncio.create_task(self._live())]
+
+    def failure(self) -> BaseException | None:
+        """What ended the streams for good; None: they live."""
+        for task in self._tasks:
+            if task.done() and not task.cancelled():
+                return task.exception()
+        return None
+
+    async def close(self) -> None:
+        """Leave."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    async def _live(self) -> None:
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+            while True:
+                why = await self._once(session)
+                self._drop(why)
+                await self.clock.sleep(self._reconnects.down_ns(self.clock.now_ns()))
+
+    async def _once(self, session: aiohttp.ClientSession) -> str:
+        """One connection from its handshake to its end; returns why it ended."""
+        path = urlsplit(self.url).path
+        headers = self._signer.headers(milliseconds(self.clock.now_ns()), "GET", path)
+        try:
+            ws = await session.ws_connect(
+                self.url, headers=headers, max_msg_size=MAX_FRAME, decode_text=False,
+                timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+            )  # fmt: skip
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            return f"no connection: {type(error).__name__}"
+        self._ws = ws
+        self.connections += 1
+        self.silence.restart(self.clock.now_ns())
+        watch = asyncio.create_task(self._watch(ws))
+        try:
+            await self._subscribe_all()
+            return await self._hear_all(ws)
+        except (StreamLost, aiohttp.ClientError, OSError) as error:
+            return str(error) or type(error).__name__
+        finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+            with suppress(aiohttp.ClientError, OSError, TimeoutError):
+                await ws.close()
+
+    async def _hear_all(self, ws: aiohttp.ClientWebSocketResponse[bool]) -> str:
+        while True:
+            message = await ws.receive()
+            if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+                self.hear(message.data)
+                if self._to_ask:
+                    await self._ask_snapshots()
+            elif message.type is aiohttp.WSMsgType.ERROR:
+                return f"the connection broke: {type(ws.exception()).__name__}"
+            else:
+                return self._why_closed or f"the venue closed the connection ({ws.close_code})"
+
+    def _drop(self, why: str) -> None:
+        """The connection is gone: nothing is followed any more."""
+        self._why_closed = ""
+        self._ws = None
+        self._decoder.reset()
+        self.sequences.clear()
+        for waiting in (self._channel_of, self._asked, self._pings, self._snapshots, self._to_ask):
+            waiting.clear()
+        self._report_malformed()
+        if self._up:
+            self._up = False
+            self.sink.push(FeedDown(venue="kalshi", why=why))
+
+    # --- what we say ------------------------------------------------------------------------------
+
+    async def _send(self, cmd: str, params: dict[str, Any] | None = None) -> int:
+        """One command; returns its number. Without a connection it is lost: the next one subscribes anew."""
+        self._commands += 1
+        command: dict[str, Any] = {"id": self._commands, "cmd": cmd}
+        if params is not None:
+            command["params"] = params
+        number = self._commands
+        if self._ws is not None and not self._ws.closed:
+            await self._ws.send_str(_encode(command).decode())
+        return number
+
+    async def _subscribe_all(self) -> None:
+        if not self._rows:
+            await self._subscribe_whole()
+        for channel in self._channels:
+            await self._subscribe(channel, tuple(self._rows))
+        if self._rows:
+            await self._subscribe_whole()
+
+    async def _subscribe_whole(self) -> None:
+        for channel in self._whole:
+            number = await self._send("subscribe", {"channels": [channel]})
+            self._asked[number] = (channel, (), self.clock.now_ns())
+
+    async def _subscribe(self, channel: str, tickers: tuple[str, ...]) -> None:
+        for start in range(0, len(tickers), TICKERS_A_COMMAND):
+            part = tickers[start : start + TICKERS_A_COMMAND]
+            params: dict[str, Any] = {"channels": [channel], "market_tickers": part}
+            if channel == BOOKS:
+                params["use_yes_price"] = self._use_yes_price
+            number = await self._send("subscribe", params)
+            now_ns = self.clock.now_ns()
+            self._asked[number] = (channel, part, now_ns)
+            if channel == BOOKS:
+                self._snapshots.update(dict.fromkeys(part, (now_ns, 1)))
+
+    async def add(self, markets: Mapping[str, int]) -> None:
+        """Follow more markets, by ticker and row."""
+        fresh = {ticker: row for ticker, row in markets.items() if ticker not in self._rows}
+        self._rows.update(fresh)
+        self._tickers.update({row: ticker for ticker, row in fresh.items()})
+        for ticker, row in fresh.items():
+            self._decoder.add(ticker, row)
+        if self._ws is not None:
+            for channel in self._channels:
+                await self._subscribe(channel, tuple(fresh))
+
+    def snapshot(self, ticker: str) -> None:
+        """Ask for a market's whole book, unless it is on its way already."""
+        if self._ws is not None and ticker not in self._snapshots:
+            self._decoder.forget((ticker,))
+            self._to_ask[ticker] = None
+            task = asyncio.create_task(self._ask_snapshots())
+            self._tasks.append(task)
+            task.add_done_callback(self._forget_task)
+
+    def _forget_task(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is None and task in self._tasks:
+            self._tasks.remove(task)
+
+    async def _ask_snapshots(self) -> None:
+        tickers = tuple(self._to_ask)
+        self._to_ask.clear()
+        sids = [sid for sid, channel in self._channel_of.items() if channel == BOOKS]
+        if not tickers or not sids:
+            return
+        now_ns = self.clock.now_ns()
+        for start in range(0, len(tickers), TICKERS_A_COMMAND):
+            part = tickers[start : start + TICKERS_A_COMMAND]
+            for ticker in part:
+                self._snapshots[ticker] = (now_ns, self._snapshots.get(ticker, (0, 0))[1] + 1)
+            params = {"sids": sids, "action": "get_snapshot", "market_tickers": part}
+            with suppress(aiohttp.ClientError, OSError):  # who receives notices that it is over
+                number = await self._send("update_subscription", params)
+                self._asked[number] = (BOOKS, part, now_ns)
+
+    # --- what we hear -----------------------------------------------------------------------------
+
+    def hear(self, raw: bytes) -> None:
+        """One frame; raises `StreamLost` where the connection is of no more use."""
+        now_ns = self.clock.now_ns()
+        self.frames += 1
+        try:
+            count = self._decoder.decode(raw, now_ns)
+            if count:
+                if self._out["kind"][0] == d.SNAPSHOT:
+                    self._whole_book(int(self._out["market"][0]))
+                self.sink.put_rows(self._out[:count])
+            elif self._decoder.kind:
+                self._hear_other(self._decoder.kind, raw, now_ns)
+        except DataError as error:
+            self._refuse(error)
+
+    def _refuse(self, error: DataError) -> None:
+        """A message that can't be read; where it was about a book, that book is lost."""
+        self.malformed += 1
+        self._unsaid += 1
+        self.last_malformed = str(error)
+        if error.key in self._rows:
+            self._lose((error.key,), "negative_size")
+
+    def _report_malformed(self) -> None:
+        if self._unsaid:
+            self.sink.push(Malformed(venue="kalshi", count=self._unsaid, why=self.last_malformed[:200]))
+            self._unsaid = 0
+
+    def _whole_book(self, row: int) -> None:
+        self._snapshots.pop(self._tickers[row], None)
+
+    def _lose(self, tickers: Iterable[str], why: str) -> None:
+        """These books are worthless until their next snapshots, which are asked for."""
+        for ticker in tickers:
+            self._decoder.forget((ticker,))
+            if ticker not in self._snapshots:
+                self._to_ask[ticker] = None
+            self.sink.push(BookInvalid(market=self._rows[ticker], why=why))
+
+    def _follow(self, sid: int, seq: int) -> bool:
+        """Judge a frame's number before it is applied; False: it is known, or worthless."""
+        channel = self._channel_of.get(sid, "")
+        seen = self.sequences.check(sid, seq)
+        if seen in (Seen.NEXT, Seen.FIRST):
+            return True
+        if seen is Seen.REPEAT:
+            return channel not in (BOOKS, *LOSSY)  # the account's messages are the same evidence again
+        if seen is Seen.REWIND:
+            self.sequences.forget(sid)
+            self.sequences.check(sid, seq)
+        if channel in LOSSY:
+            return seen is Seen.GAP
+        if channel == BOOKS:
+            self._lose(self._rows, "gap")
+            return True  # a snapshot counts, a delta finds its book forgotten
+        raise StreamLost(f"numbers are missing on the channel {channel or sid}")
+
+    def _hear_other(self, kind: str, raw: bytes, now_ns: int) -> None:
+        frame = read_frame(kind, raw)
+        match frame:
+            case None:
+                return
+            case SubscribedFrame():
+                self._subscribed(frame, now_ns)
+            case OkFrame():
+                self._ok(frame, now_ns)
+            case UnsubscribedFrame():
+                self._channel_of.pop(frame.sid, None)
+                self.sequences.forget(frame.sid)
+            case ErrorFrame():
+                self._failed(frame)
+            case _:
+                self._on_frame(frame, now_ns)
+
+    def _subscribed(self, frame: SubscribedFrame, now_ns: int) -> None:
+        self._channel_of[int(frame.msg.sid)] = frame.msg.channel
+        self._asked.pop(frame.id, None)
+        self._check_up(now_ns)
+
+    def _check_up(self, now_ns: int) -> None:
+        wanted = {*self._whole, *(self._channels if self._rows else ())}
+        if not self._up and wanted <= set(self._channel_of.values()):
+            self._up = True
+            self._reconnects.up(now_ns)
+            self.sink.push(FeedUp(venue="kalshi"))
+
+    def _ok(self, frame: OkFrame, now_ns: int) -> None:
+        self._asked.pop(frame.id, None)
+        asked_ns = self._pings.pop(frame.id, None)
+        listed = frame.subscriptions()
+        if asked_ns is None or listed is None:
+            return
+        venue_ns = int(frame.sending_ts_ms) if frame.sending_ts_ms is not None else asked_ns
+        self.silence.heard(now_ns, venue_ns)
+        missing = sorted({*self._channel_of.values()} - set(listed.values()))
+        if missing:
+            raise StreamLost(f"the venue no longer sends the channel {missing[0]}")
+        if frame.sending_ts_ms is not None:
+            self._note_skew((asked_ns + now_ns) // 2 - venue_ns)
+        if self._up:
+            self.sink.push(FeedAlive(venue="kalshi", venue_ns=venue_ns))
+
+    def _note_skew(self, skew_ns: int) -> None:
+        """Our clock less the venue's, said again when it has moved."""
+        if self._skew_ns is None or abs(skew_ns - self._skew_ns) >= SKEW_STEP_NS:
+            self._skew_ns = skew_ns
+            self.sink.push(ClockSkewed(venue="kalshi", skew_ns=skew_ns))
+
+    def _failed(self, frame: ErrorFrame) -> None:
+        """An error of a command, or the end of a subscription."""
+        channel, tickers, _ = self._asked.pop(frame.id, ("", (), 0))
+        channel = channel or self._channel_of.get(frame.sid, "")
+        code, said = frame.msg.code, frame.msg.msg[:120]
+        if code in TERMINAL:
+            self.terminal_errors += 1
+            raise StreamLost(f"the channel {channel or frame.sid} ended with error {code}: {said}")
+        if code == AUTH_REQUIRED or (channel and not tickers):
+            raise StreamLost(f"the channel {channel} is refused with error {code}: {said}")
+        raise DataError(f"error {code}: {said}", key=f"command {frame.id} ({channel or 'unknown'})")
+
+    # --- what time brings -------------------------------------------------------------------------
+
+    async def _watch(self, ws: aiohttp.ClientWebSocketResponse[bool]) -> None:
+        """Pings, silence, answers and snapshots that never come; ends the connection where it must."""
+        while True:
+            await self.clock.sleep(PING_NS)
+            now_ns = self.clock.now_ns()
+            self._report_malformed()
+            why = self._overdue(now_ns)
+            if why:
+                self._why_closed = why
+                await ws.close()
+                return
+            with suppress(aiohttp.ClientError, OSError):
+                self._pings[await self._send("list_subscriptions")] = now_ns
+                await self._ask_snapshots()
+
+    def _overdue(self, now_ns: int) -> str:
+        """Why the connection must end; "": it need not."""
+        if self.silence.is_silent(now_ns):
+            return f"the venue said nothing new for {self.silence.lag_ns(now_ns) / 1e9:.1f} s"
+        for channel, _, asked_ns in self._asked.values():
+            if now_ns - asked_ns > ANSWER_NS and channel not in self._channel_of.values():
+                return f"the subscription to {channel} was not answered"
+        for ticker, (asked_ns, tries) in self._snapshots.items():
+            if now_ns - asked_ns > ANSWER_NS and ticker not in self._to_ask:
+                if tries >= SNAPSHOT_TRIES:
+                    return f"no snapshot of {ticker} came"
+                self._to_ask[ticker] = None
+        for number in [n for n, at_ns in self._pings.items() if now_ns - at_ns > 2 * SILENT_NS]:
+            del self._pings[number]
+        return ""
