@@ -566,8 +566,8 @@ def test_groups_are_limited_triggered_and_deleted_on_their_own_shard():
             assert (status, made["exchange_index"]) == (201, 1)
             assert (await probe.place(order_group_id=group))[0] == 404  # an order of shard 0
             order = await probe.placed(order_group_id=group, ticker=T1, exchange_index=1)
-            assert (await probe.call("GET", path))[0] == 404
-            detail = await probe.get(path, exchange_index=1)
+            assert (await probe.call("PUT", f"{path}/trigger"))[0] == 404  # shard 0 knows it not
+            detail = await probe.get(path)
             assert (detail["orders"], detail["contracts_limit_fp"]) == ([order["order_id"]], "5.00")
             server.do("take", ticker=T1, taker="ask", price="0.4900", contracts="3")
             status, _ = await probe.call("PUT", f"{path}/limit", {"contracts_limit": 2}, exchange_index=1)

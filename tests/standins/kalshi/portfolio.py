@@ -130,8 +130,10 @@ class Portfolio:
         return {"order_groups": rows}
 
     def group(self, ask: Ask) -> Json:
-        """GET /portfolio/order_groups/{order_group_id}."""
-        group = self.desk.group(ask.path["order_group_id"], ask.whole("exchange_index"))
+        """GET /portfolio/order_groups/{order_group_id}: found on any shard."""
+        group = self.venue.groups.get(ask.path["order_group_id"])
+        if group is None:
+            raise not_found("order_group_not_found")
         orders = [o.id for o in self.venue.orders.values() if o.group == group.id and o.is_open]
         body = group.json()
         del body["id"]
