@@ -223,7 +223,9 @@ def test_the_same_seed_gives_the_same_life():
     lives = []
 
     async def test():
-        async with still(faults=dict.fromkeys(HAZARDS, 100.0), seed=3, start_ns=1_795_000_000 * 10**9) as server:
+        async with still(
+            faults=dict.fromkeys(HAZARDS, 100.0), seed=3, start_ns=1_795_000_000 * 10**9
+        ) as server:
             async with Probe(server) as probe:
                 for _ in range(20):
                     await probe.place(price="0.4700", count="1")
@@ -262,7 +264,9 @@ def test_hours_under_every_fault_keep_the_books():
             truth = server.do("truth")
             assert truth["unexplained"] == [] and truth["open_orders"] == []
             assert len(truth["fills"]) > 20
-            missing = {name for name in HAZARDS if name not in ("freeze", "disconnect", "channel_error", "overflow")}
+            missing = {
+                name for name in HAZARDS if name not in ("freeze", "disconnect", "channel_error", "overflow")
+            }
             assert missing <= set(truth["fired"])
 
     run(test())

@@ -66,7 +66,9 @@ def test_both_kinds_of_key_sign_and_nothing_else_gets_in():
     run(test())
 
 
-@pytest.mark.parametrize(("ahead_ms", "status"), [(5_000, 200), (-5_000, 200), (30_000, 401), (-300_000, 401)])
+@pytest.mark.parametrize(
+    ("ahead_ms", "status"), [(5_000, 200), (-5_000, 200), (30_000, 401), (-300_000, 401)]
+)
 def test_a_clock_that_is_off_is_refused(ahead_ms, status):
     async def test():
         async with still() as server, Probe(server) as probe:
@@ -192,7 +194,10 @@ def test_trades_and_candles():
             ]  # fmt: skip
             now = server.now_ns() // SECOND
             candles = await probe.get(
-                f"/series/KXA/markets/{T0}/candlesticks", start_ts=now - 600, end_ts=now + 600, period_interval=1
+                f"/series/KXA/markets/{T0}/candlesticks",
+                start_ts=now - 600,
+                end_ts=now + 600,
+                period_interval=1,
             )
             assert sum(float(c["volume_fp"]) for c in candles["candlesticks"]) == 7.5
             market = (await probe.get(f"/markets/{T0}"))["market"]
@@ -471,7 +476,9 @@ def test_routing_by_shard():
             order = (await probe.placed(ticker=T1, exchange_index=1))["order_id"]
             assert (await probe.call("DELETE", f"{ORDERS}/{order}"))[0] == 404  # goes to shard 0
             assert (await probe.call("DELETE", f"{ORDERS}/{order}", exchange_index=2))[0] == 404
-            assert (await probe.call("DELETE", f"{ORDERS}/{order}", exchange_index=-1, market_ticker=T1))[0] == 200
+            assert (await probe.call("DELETE", f"{ORDERS}/{order}", exchange_index=-1, market_ticker=T1))[
+                0
+            ] == 200
             other = (await probe.placed(ticker=T1, exchange_index=-1))["order_id"]
             assert (await probe.call("DELETE", f"{ORDERS}/{other}", market_ticker=T1))[0] == 200
             agrees(server)
@@ -515,7 +522,9 @@ def test_cancel_all_reaches_every_shard_and_may_reach_later_orders():
 def test_v1_is_gone_and_lists_page():
     async def test():
         async with still() as server, Probe(server) as probe:
-            assert code((await probe.call("POST", "/portfolio/orders", {}))[1]) == "deprecated_v1_order_endpoint"
+            assert (
+                code((await probe.call("POST", "/portfolio/orders", {}))[1]) == "deprecated_v1_order_endpoint"
+            )
             assert (await probe.call("DELETE", "/portfolio/orders/x"))[0] == 410
             for cents in range(5):
                 await probe.placed(price=f"0.4{cents}00")
@@ -572,7 +581,9 @@ def test_groups_are_limited_triggered_and_deleted_on_their_own_shard():
             server.do("take", ticker=T1, taker="ask", price="0.4900", contracts="3")
             status, _ = await probe.call("PUT", f"{path}/limit", {"contracts_limit": 2}, exchange_index=1)
             assert status == 200 and (await probe.listed(order["order_id"]))["status"] == "canceled"
-            assert (await probe.call("PUT", f"{path}/limit", {"contracts_limit": 0}, exchange_index=1))[0] == 400
+            assert (await probe.call("PUT", f"{path}/limit", {"contracts_limit": 0}, exchange_index=1))[
+                0
+            ] == 400
             assert (await probe.call("DELETE", path, exchange_index=1))[0] == 200
             assert (await probe.get("/portfolio/order_groups"))["order_groups"] == []
             agrees(server)
@@ -605,7 +616,8 @@ def test_positions_net_through_zero_and_cash_follows():
 
 
 @pytest.mark.parametrize(
-    ("result", "paid", "value"), [("yes", 10.0, 100), ("no", 0.0, 0), ("scalar", 3.0, 30), ("void", 5.2, None)]
+    ("result", "paid", "value"),
+    [("yes", 10.0, 100), ("no", 0.0, 0), ("scalar", 3.0, 30), ("void", 5.2, None)],
 )
 def test_a_market_closes_is_determined_and_pays(result, paid, value):
     async def test():
@@ -673,7 +685,10 @@ def test_cash_moves_between_shards_a_moment_later_and_once():
             row = await probe.get(f"{path}s/{first['transfer_id']}")
             assert row["transfer"]["status"] == "pending"
             server.pass_time(2)
-            shards = {b["exchange_index"]: b["balance"] for b in (await probe.get("/portfolio/balance"))["balance_breakdown"]}
+            shards = {
+                b["exchange_index"]: b["balance"]
+                for b in (await probe.get("/portfolio/balance"))["balance_breakdown"]
+            }
             assert (shards[0], shards[2]) == ("9995.000000", "10005.000000")
             assert (await probe.call("POST", path, body | {"client_transfer_id": "x"}))[0] == 400
             agrees(server)
@@ -700,7 +715,10 @@ def test_tokens_run_out_and_come_back():
     async def test():
         async with still(tier="basic") as server, Probe(server) as probe:
             limits = await probe.get("/account/limits")
-            assert (limits["write"], limits["usage_tier"]) == ({"refill_rate": 100, "bucket_capacity": 100}, "basic")
+            assert (limits["write"], limits["usage_tier"]) == (
+                {"refill_rate": 100, "bucket_capacity": 100},
+                "basic",
+            )
             costs = await probe.get("/account/endpoint_costs")
             assert costs["default_cost"] == 10
             statuses = [(await probe.place())[0] for _ in range(11)]
@@ -813,7 +831,9 @@ def test_a_day_of_seeded_trading_keeps_the_books():
     async def test():
         async with still(catalog=small_catalog(2), seed=5) as server, Probe(server) as probe:
             chance = server.faults.chance
-            for _, step in zip(range(240), itertools.cycle(("place", "take", "amend", "cancel")), strict=False):
+            for _, step in zip(
+                range(240), itertools.cycle(("place", "take", "amend", "cancel")), strict=False
+            ):
                 market = chance.choice(server.venue.markets)
                 ticker, shard = market.spec.ticker, market.spec.exchange_index
                 price, count = f"0.{chance.randrange(44, 57)}00", f"{chance.randrange(1, 3000) / 100:.2f}"
@@ -825,13 +845,26 @@ def test_a_day_of_seeded_trading_keeps_the_books():
                         time_in_force=chance.choice(("good_till_canceled", "immediate_or_cancel")),
                     )  # fmt: skip
                 elif step == "take":
-                    server.do("take", ticker=ticker, taker=chance.choice(("bid", "ask")), price=price, contracts=count)
+                    server.do(
+                        "take",
+                        ticker=ticker,
+                        taker=chance.choice(("bid", "ask")),
+                        price=price,
+                        contracts=count,
+                    )
                 elif step == "amend" and open_orders:
                     order = chance.choice(open_orders)
-                    body = {"ticker": ticker, "side": ("bid", "ask")[order.side], "price": price, "count": count}
+                    body = {
+                        "ticker": ticker,
+                        "side": ("bid", "ask")[order.side],
+                        "price": price,
+                        "count": count,
+                    }
                     await probe.call("POST", f"{ORDERS}/{order.id}/amend", body)
                 elif open_orders:
-                    await probe.call("DELETE", f"{ORDERS}/{chance.choice(open_orders).id}", exchange_index=shard)
+                    await probe.call(
+                        "DELETE", f"{ORDERS}/{chance.choice(open_orders).id}", exchange_index=shard
+                    )
                 assert server.venue.unexplained() == []
                 for each in server.venue.markets:
                     bid, _, ask, _ = each.best()

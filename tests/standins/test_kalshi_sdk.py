@@ -73,7 +73,9 @@ def session(package, tmp_path_factory):
 
 def test_the_sdk_places_amends_reduces_and_cancels(session):
     answers, truth = session
-    statuses = {name: answers[name]["status"] for name in ("create", "amend", "decrease", "cancel", "cancel all")}
+    statuses = {
+        name: answers[name]["status"] for name in ("create", "amend", "decrease", "cancel", "cancel all")
+    }
     assert statuses == {"create": 201, "amend": 200, "decrease": 200, "cancel": 200, "cancel all": 204}
     created, cancelled = answers["create"]["body"], answers["cancel"]["body"]
     assert (created["client_order_id"], created["remaining_count"]) == ("sdk-1", "10.00")
@@ -120,4 +122,6 @@ def test_the_types_of_the_sdk_find_faults(package):
     fill = {"fill_id": 7}
     found = types.faults({"fills": [fill], "cursor": ""}, "GetFillsResponse")
     assert "$.fills[0].fill_id is 7, no string" in found and "$.fills[0].trade_id is missing" in found
-    assert types.faults({"orderbook_fp": {"yes_dollars": [], "no_dollars": [[1]]}}, "GetMarketOrderbookResponse")
+    assert types.faults(
+        {"orderbook_fp": {"yes_dollars": [], "no_dollars": [[1]]}}, "GetMarketOrderbookResponse"
+    )

@@ -81,7 +81,14 @@ def test_each_command_that_is_wrong_has_its_code():
                     },
                     11,
                 ),
-                ({"id": 1, "cmd": "update_subscription", "params": {"action": "add_markets", "sids": [1, 2]}}, 12),
+                (
+                    {
+                        "id": 1,
+                        "cmd": "update_subscription",
+                        "params": {"action": "add_markets", "sids": [1, 2]},
+                    },
+                    12,
+                ),
                 ({"id": 1, "cmd": "subscribe", "params": {"channels": ["orderbook_delta"]}}, 14),
                 ({"id": 1, "cmd": "update_subscription", "params": {"sid": 1}}, 15),
             ]
@@ -109,7 +116,10 @@ def test_the_ack_comes_first_and_a_second_subscription_joins_the_first():
                 "sending_ts_ms": frames[0]["sending_ts_ms"],
             }  # fmt: skip
             frames = await wire.subscribe("orderbook_delta", market_tickers=[T0, T1])
-            assert [(f["type"], f["sid"], f["seq"]) for f in frames] == [("ok", 1, 2), ("orderbook_snapshot", 1, 3)]
+            assert [(f["type"], f["sid"], f["seq"]) for f in frames] == [
+                ("ok", 1, 2),
+                ("orderbook_snapshot", 1, 3),
+            ]
             assert frames[0]["msg"] == {"market_tickers": [T0, T1]}
             assert frames[1]["msg"]["market_ticker"] == T1
             await wire.send("list_subscriptions", 7)
@@ -196,7 +206,10 @@ def test_one_execution_on_every_channel():
             assert (trade["msg"]["taker_book_side"], trade["msg"]["count_fp"]) == ("ask", "4.00")
             assert (told["msg"]["status"], told["msg"]["remaining_count_fp"]) == ("resting", "6.00")
             assert told["msg"]["last_update_reason"] == "Trade"
-            assert (position["msg"]["position_fp"], position["msg"]["position_cost_dollars"]) == ("4.00", "1.9600")
+            assert (position["msg"]["position_fp"], position["msg"]["position_cost_dollars"]) == (
+                "4.00",
+                "1.9600",
+            )
             assert delta["msg"]["delta_fp"] == "-4.00"
             assert ticker["msg"]["last_trade_size_fp"] == "4.00"
             stamps = {f["msg"]["ts_ms"] for f in (fill, trade, delta)}
@@ -224,7 +237,9 @@ def test_reasons_of_what_happens_to_orders():
             body = {"ticker": T0, "side": "bid", "price": "0.4700", "count": "9"}
             await probe.call("POST", f"/portfolio/events/orders/{first}/amend", body)
             assert await reason() == "Amend"
-            await probe.placed(side="ask", price="0.4700", count="150", self_trade_prevention_type="taker_at_cross")
+            await probe.placed(
+                side="ask", price="0.4700", count="150", self_trade_prevention_type="taker_at_cross"
+            )
             frames = await wire.frames()
             assert of(frames, "user_order")[-1]["msg"]["last_update_reason"] == "SelfTradeCancel"
             await probe.placed(expiration_time=seconds + 2)
@@ -253,7 +268,10 @@ def test_the_life_of_a_market_in_frames():
             await wire.subscribe("market_lifecycle_v2")
             server.pass_time(5)
             [created] = await wire.frames()
-            assert created["msg"]["event_type"] == "created" and created["msg"].keys() >= {"open_ts", "close_ts"}
+            assert created["msg"]["event_type"] == "created" and created["msg"].keys() >= {
+                "open_ts",
+                "close_ts",
+            }
             server.pass_time(10)
             assert await wire.frames() == []  # nobody is told of an opening
             server.do("pause_market", ticker=T0, seconds=5)
@@ -263,8 +281,15 @@ def test_the_life_of_a_market_in_frames():
             server.do("event_fees", event="KXA-0", fee_type="quadratic", multiplier=0.5)
             frames = await wire.frames()
             kinds = [f["msg"].get("event_type") for f in of(frames, "market_lifecycle_v2")]
-            assert kinds == ["deactivated", "activated", "price_level_structure_updated", "close_date_updated"]
-            assert frames[2]["msg"]["price_ranges"] == [{"start": "0.0000", "end": "1.0000", "step": "0.0010"}]
+            assert kinds == [
+                "deactivated",
+                "activated",
+                "price_level_structure_updated",
+                "close_date_updated",
+            ]
+            assert frames[2]["msg"]["price_ranges"] == [
+                {"start": "0.0000", "end": "1.0000", "step": "0.0010"}
+            ]
             [fees] = of(frames, "event_fee_update")
             assert fees["msg"] == {
                 "event_ticker": "KXA-0", "fee_type_override": "quadratic", "fee_multiplier_override": 0.5
@@ -274,7 +299,10 @@ def test_the_life_of_a_market_in_frames():
             assert await wire.frames() == []  # nor of a close
             server.pass_time(100)
             determined, settled = await wire.frames()
-            assert (determined["msg"]["result"], determined["msg"]["settlement_value"]) == ("scalar", "0.5000")
+            assert (determined["msg"]["result"], determined["msg"]["settlement_value"]) == (
+                "scalar",
+                "0.5000",
+            )
             assert settled["msg"]["event_type"] == "settled" and "settled_ts" in settled["msg"]
 
     run(test())

@@ -36,7 +36,9 @@ class SdkTypes:
             if not isinstance(value, list):
                 return [f"{path} is {value!r}, no list"]
             inner = kind.removeprefix("Array<").removesuffix(">")
-            return [fault for k, each in enumerate(value) for fault in self.faults(each, inner, f"{path}[{k}]")]
+            return [
+                fault for k, each in enumerate(value) for fault in self.faults(each, inner, f"{path}[{k}]")
+            ]
         if kind in self.interfaces:
             return self._of_interface(value, kind, path)
         if kind in self.enums:
