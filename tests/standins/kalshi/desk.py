@@ -30,6 +30,7 @@ from standins.kalshi.venue import GROUP_WINDOW_NS, Venue
 GTC, IOC, FOK = "good_till_canceled", "immediate_or_cancel", "fill_or_kill"
 MAX_OPEN: Final = 200_000
 MAX_GROUPS: Final = 100_000
+LATEST_NS: Final = 9_000_000_000 * SECOND  # later times do not fit into 64 bits
 SLOTS: Final = d.ORDER_SLOTS  # what the matching engine holds a market
 
 
@@ -105,7 +106,7 @@ class Desk:
         return count
 
     def _expiry(self, seconds: int) -> int:
-        if seconds and seconds * SECOND <= self.venue.now_ns:
+        if seconds and not self.venue.now_ns < seconds * SECOND < LATEST_NS:
             raise refused(400, "invalid_order", "expiration_time must be in the future")
         return seconds
 
@@ -360,7 +361,7 @@ class Desk:
             raise refused(400, "order_side_mismatch")
         if body.get("client_order_id") not in (None, order.client_order_id):
             raise refused(400, "order_id_and_client_order_id_mismatch")
-        if body.get("updated_client_order_id") in self.venue.by_client:
+        if _field(body, "updated_client_order_id", str) in self.venue.by_client:
             raise refused(409, "order_already_exists", message="order already exists")
 
     def _carry_out(self, market: MarketState, order: Order, price: int, remaining: int, expiry: int) -> None:
@@ -410,7 +411,8 @@ class Desk:
         for item in _items(body):
             order_id = str(item.get("order_id", ""))
             try:
-                done = self.cancel(order_id, item.get("market_ticker"), item.get("exchange_index"))
+                ticker, shard = _field(item, "market_ticker", str), _field(item, "exchange_index", int)
+                done = self.cancel(order_id, ticker, shard)
                 answers.append(done | {"error": None})
             except RefusedError as error:
                 answers.append({"order_id": order_id, "reduced_by": "0.00", "error": error.inner})

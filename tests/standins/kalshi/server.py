@@ -325,7 +325,11 @@ class KalshiStandIn:
     def _pay(self, request: web.Request, raw: bytes, path: str) -> bool:
         fields = dict(request.query) | _object(raw)
         shard = fields.get("exchange_index")
-        shard = int(shard) if isinstance(shard, int) or (isinstance(shard, str) and shard.isdigit()) else None
+        shard = (
+            int(shard)
+            if isinstance(shard, int) or (isinstance(shard, str) and shard.isascii() and shard.isdigit())
+            else None
+        )
         batch = path.endswith("/batched")
         items = len(fields["orders"]) if batch and isinstance(fields.get("orders"), list) else 1
         single = "/events/orders" in path and not batch
@@ -343,7 +347,7 @@ class KalshiStandIn:
         body = _object(raw)
         items = body.get("orders") if isinstance(body.get("orders"), list) else [body]
         for item in items or []:
-            market = self.venue.by_ticker.get(item.get("ticker")) if isinstance(item, dict) else None
+            market = self.venue.by_ticker.get(str(item.get("ticker"))) if isinstance(item, dict) else None
             if market is not None:
                 series = self.venue.events[market.spec.event].series
                 if self.venue.series[series].category in RESTRICTED:

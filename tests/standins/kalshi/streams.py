@@ -209,7 +209,7 @@ class Stream:
             return
         number = body.get("id") if isinstance(body.get("id"), int) else 0
         params = body.get("params")
-        name = body.get("cmd")
+        name = str(body.get("cmd"))
         if name == "list_subscriptions":
             held = [{"channel": sub.channel, "sid": sid} for sid, sub in self.subs.items()]
             self.put({"id": number, "type": "ok", "msg": held})
@@ -243,7 +243,7 @@ class Stream:
         if not isinstance(channels, list) or not channels:
             self.error(3, number)
             return
-        if not all(channel in CHANNELS for channel in channels):
+        if not all(isinstance(channel, str) and channel in CHANNELS for channel in channels):
             self.error(8, number)
             return
         markets = self._markets(params)
@@ -289,7 +289,7 @@ class Stream:
 
     def _sub_of(self, number: int, params: Json) -> Subscription | None:
         sids = params.get("sids") if "sids" in params else [params["sid"]] if "sid" in params else None
-        if not isinstance(sids, list) or len(sids) != 1:
+        if not isinstance(sids, list) or len(sids) != 1 or not isinstance(sids[0], int):
             self.error(12, number)
             return None
         sub = self.subs.get(sids[0])
@@ -302,7 +302,7 @@ class Stream:
         if not isinstance(sids, list) or not sids:
             self.error(4, number)
             return
-        if not all(sid in self.subs for sid in sids):
+        if not all(isinstance(sid, int) and sid in self.subs for sid in sids):
             self.error(7, number)
             return
         for sid in sids:
