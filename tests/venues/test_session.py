@@ -1,4 +1,4 @@
-"""Budgets never overspend, pauses stay in their bounds, sequence numbers tell every loss, silence is noticed."""
+"""Budgets never overspend, pauses keep their bounds, numbers tell every loss, silence is noticed."""
 
 from __future__ import annotations
 

@@ -32,3 +32,8 @@ def small() -> ModuleType:
 def bodies() -> ModuleType:
     """The bodies' module."""
     return load("bodies")
+
+
+TESTS = str(Path(__file__).resolve().parents[2])
+if TESTS not in sys.path:
+    sys.path.insert(0, TESTS)  # so that `standins.*` is found, as beside its own tests

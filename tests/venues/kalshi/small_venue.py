@@ -7,7 +7,7 @@ import base64
 import json
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from aiohttp import WSMsgType, web
@@ -75,7 +75,10 @@ def verified(headers: Any, method: str, path: str) -> bool:
         KEY.public_key().verify(base64.b64decode(headers.get(SIGNATURE_HEADER, "")), text)
     except InvalidSignature:
         return False
-    return headers.get(KEY_HEADER) == "key-1" and abs(time.time_ns() // 10**6 - int(headers[TIME_HEADER])) < 10_000
+    return (
+        headers.get(KEY_HEADER) == "key-1"
+        and abs(time.time_ns() // 10**6 - int(headers[TIME_HEADER])) < 10_000
+    )
 
 
 class SmallVenue:
@@ -99,7 +102,7 @@ class SmallVenue:
         self.ws_url = ""
         self._runner: web.AppRunner | None = None
 
-    async def __aenter__(self) -> SmallVenue:
+    async def __aenter__(self) -> Self:
         app = web.Application()
         app.router.add_get("/trade-api/ws/v2", self._ws)
         app.router.add_route("*", ROOT + "/{tail:.*}", self._rest)
@@ -149,13 +152,24 @@ class SmallVenue:
             return self._write(method, parts[3:], body)
         if path == "/portfolio/orders":
             found = [o for o in self.orders.values() if query.get("status", o["status"]) == o["status"]]
-            return 200, {"orders": [o for o in found if query.get("ticker", o["ticker"]) == o["ticker"]], "cursor": ""}
+            return 200, {
+                "orders": [o for o in found if query.get("ticker", o["ticker"]) == o["ticker"]],
+                "cursor": "",
+            }
         if parts[:2] == ["portfolio", "orders"]:
             order = self.orders.get(parts[2])
-            return (200, {"order": order}) if order else (404, {"error": {"code": "not_found", "message": "no"}})
+            return (
+                (200, {"order": order}) if order else (404, {"error": {"code": "not_found", "message": "no"}})
+            )
         if path.startswith("/portfolio/order_groups"):
-            return (201, {"order_group_id": f"g{query.get('exchange_index', '')}{body.get('exchange_index', '')}"}
-                    ) if path.endswith("create") else (200, {})  # fmt: skip
+            return (
+                (
+                    201,
+                    {"order_group_id": f"g{query.get('exchange_index', '')}{body.get('exchange_index', '')}"},
+                )
+                if path.endswith("create")
+                else (200, {})
+            )
         if path == "/exchange/user_data_timestamp":
             return 200, {"as_of_time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
         if path == "/portfolio/fills":
@@ -163,9 +177,13 @@ class SmallVenue:
         if path == "/portfolio/positions":
             return 200, {"market_positions": self.positions, "cursor": ""}
         for kind, sample in self.bodies.BODIES.items():
-            if kind.__name__ == {"/portfolio/balance": "Balance", "/account/limits": "AccountLimits",
-                                 "/account/endpoint_costs": "EndpointCosts", "/markets": "Markets",
-                                 "/markets/KXA-1/orderbook": "OrderbookAnswer"}.get(path):  # fmt: skip
+            if kind.__name__ == {
+                "/portfolio/balance": "Balance",
+                "/account/limits": "AccountLimits",
+                "/account/endpoint_costs": "EndpointCosts",
+                "/markets": "Markets",
+                "/markets/KXA-1/orderbook": "OrderbookAnswer",
+            }.get(path):
                 return 200, sample
         if path == "/exchange/status":
             return 200, {"exchange_active": True, "trading_active": True}
@@ -176,8 +194,10 @@ class SmallVenue:
             return self.create(body)
         if method == "POST" and parts == ["batched"]:
             replies = [self.create(order) for order in body["orders"]]
-            items = [r if s == 201 else {"client_order_id": o["client_order_id"], "error": r["error"]}
-                     for (s, r), o in zip(replies, body["orders"], strict=True)]  # fmt: skip
+            items = [
+                r if s == 201 else {"client_order_id": o["client_order_id"], "error": r["error"]}
+                for (s, r), o in zip(replies, body["orders"], strict=True)
+            ]
             return 201, {"orders": items}
         if method == "DELETE" and not parts:
             for order in self.orders.values():
@@ -195,7 +215,12 @@ class SmallVenue:
         if action == "decrease":
             order["remaining_count_fp"] = body["reduce_to"]
             return 200, {"order_id": order_id, "remaining_count": body["reduce_to"], "ts_ms": 1795355184001}
-        return 200, {"order_id": order_id, "remaining_count": None, "fill_count": None, "ts_ms": 1795355184001}
+        return 200, {
+            "order_id": order_id,
+            "remaining_count": None,
+            "fill_count": None,
+            "ts_ms": 1795355184001,
+        }
 
     def create(self, body: dict[str, Any]) -> Reply:
         """A new order rests."""
@@ -203,13 +228,25 @@ class SmallVenue:
             return 409, {"error": {"code": "order_already_exists", "message": "duplicate"}}
         order_id = f"venue-{len(self.orders) + 1}"
         self.orders[order_id] = {
-            **self.bodies.ORDER, "order_id": order_id, "client_order_id": body["client_order_id"],
-            "ticker": body["ticker"], "book_side": body["side"], "yes_price_dollars": body["price"],
-            "initial_count_fp": body["count"], "fill_count_fp": "0.00", "remaining_count_fp": body["count"],
-            "status": "resting", "exchange_index": body["exchange_index"],
-        }  # fmt: skip
-        return 201, {"order_id": order_id, "client_order_id": body["client_order_id"], "fill_count": "0.00",
-                     "remaining_count": body["count"], "ts_ms": 1795355184001}  # fmt: skip
+            **self.bodies.ORDER,
+            "order_id": order_id,
+            "client_order_id": body["client_order_id"],
+            "ticker": body["ticker"],
+            "book_side": body["side"],
+            "yes_price_dollars": body["price"],
+            "initial_count_fp": body["count"],
+            "fill_count_fp": "0.00",
+            "remaining_count_fp": body["count"],
+            "status": "resting",
+            "exchange_index": body["exchange_index"],
+        }
+        return 201, {
+            "order_id": order_id,
+            "client_order_id": body["client_order_id"],
+            "fill_count": "0.00",
+            "remaining_count": body["count"],
+            "ts_ms": 1795355184001,
+        }
 
     def _cancel(self, order_id: str) -> Reply:
         order = self.orders.get(order_id)
@@ -255,8 +292,13 @@ class SmallVenue:
     async def books(self, tickers: list[str]) -> None:
         if self.snapshots:
             for ticker in tickers:
-                await self.say("orderbook_delta", "orderbook_snapshot", market_ticker=ticker,
-                               yes_dollars_fp=[["0.4500", "10.00"]], no_dollars_fp=[["0.4700", "5.00"]])  # fmt: skip
+                await self.say(
+                    "orderbook_delta",
+                    "orderbook_snapshot",
+                    market_ticker=ticker,
+                    yes_dollars_fp=[["0.4500", "10.00"]],
+                    no_dollars_fp=[["0.4700", "5.00"]],
+                )
 
     async def say(self, channel: str, kind: str, *, skip: int = 0, **msg: Any) -> None:
         """A frame on a channel; `skip` numbers are left out before it."""

@@ -1,4 +1,4 @@
-"""Commands become the right requests, and each answer the event that is true: accepted, refused, lost, gone."""
+"""Commands become the right requests, and each answer the event that is true."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from pr3dict.domain.market import MarketStatus
 from pr3dict.domain.units import ASK, BID
 from pr3dict.kernels import dtypes as d
 from pr3dict.venues.kalshi import models as m
+from pr3dict.venues.kalshi.account_models import Fill
 from pr3dict.venues.kalshi.adapter import AdapterTerms, KalshiWire, group_limit
 from pr3dict.venues.kalshi.budget import ORDERS, Budget
 from pr3dict.venues.kalshi.frames import read_frame
@@ -96,11 +97,19 @@ def test_a_quote_carries_every_protection(rig):
         wire.send(0, [place(side=ASK, price=4725, size=12_340_000, expiry_ns=EXPIRY_NS)])
         accepted = await ear.until(e.Accepted)
         assert venue.log[-1][3] == {
-            "ticker": "KXA-1", "side": "ask", "count": "12.34", "price": "0.4725",
-            "time_in_force": "good_till_canceled", "self_trade_prevention_type": "taker_at_cross",
-            "client_order_id": "test-7", "exchange_index": 2, "post_only": True, "cancel_order_on_pause": True,
-            "expiration_time": 2_000_000_000, "order_group_id": "g2",
-        }  # fmt: skip
+            "ticker": "KXA-1",
+            "side": "ask",
+            "count": "12.34",
+            "price": "0.4725",
+            "time_in_force": "good_till_canceled",
+            "self_trade_prevention_type": "taker_at_cross",
+            "client_order_id": "test-7",
+            "exchange_index": 2,
+            "post_only": True,
+            "cancel_order_on_pause": True,
+            "expiration_time": 2_000_000_000,
+            "order_group_id": "g2",
+        }
         assert ear.events == [e.Sent(order_id=7), accepted]
         assert accepted == e.Accepted(order_id=7, venue_id="venue-1", filled=0)
 
@@ -131,7 +140,9 @@ def test_an_exit_that_takes_has_no_expiry_and_is_not_post_only(rig):
 )
 def test_what_an_accepted_order_did_at_once(rig, filled, left, tif, closed):
     async def body(venue, ear, wire):
-        venue.script["POST", ORDERS] = [(201, {"order_id": "v", "fill_count": filled, "remaining_count": left})]
+        venue.script["POST", ORDERS] = [
+            (201, {"order_id": "v", "fill_count": filled, "remaining_count": left})
+        ]
         wire.send(0, [place(tif=tif)])
         accepted = await ear.until(e.Accepted)
         assert accepted.filled == int(float(filled) * 1e6)
@@ -144,18 +155,29 @@ def test_what_an_accepted_order_did_at_once(rig, filled, left, tif, closed):
 @pytest.mark.parametrize(
     ("reply", "event"),
     [
-        ((400, {"error": {"code": "invalid_order", "message": "m", "details": "post only cross"}}),
-         e.Refused(order_id=7, why="post_only_cross", text="invalid_order: m: post only cross")),
-        ((429, {"error": "too many requests"}), e.Refused(order_id=7, why="rate_limit", text="too many requests")),
-        ((409, {"error": {"code": "order_already_exists", "message": "m"}}),
-         e.AnswerLost(order_id=7, request="place", why="HTTP 409: order_already_exists: m")),
-        ((500, {"error": {"code": "internal", "message": "m"}}),
-         e.AnswerLost(order_id=7, request="place", why="HTTP 500: internal: m")),
+        (
+            (400, {"error": {"code": "invalid_order", "message": "m", "details": "post only cross"}}),
+            e.Refused(order_id=7, why="post_only_cross", text="invalid_order: m: post only cross"),
+        ),
+        (
+            (429, {"error": "too many requests"}),
+            e.Refused(order_id=7, why="rate_limit", text="too many requests"),
+        ),
+        (
+            (409, {"error": {"code": "order_already_exists", "message": "m"}}),
+            e.AnswerLost(order_id=7, request="place", why="HTTP 409: order_already_exists: m"),
+        ),
+        (
+            (500, {"error": {"code": "internal", "message": "m"}}),
+            e.AnswerLost(order_id=7, request="place", why="HTTP 500: internal: m"),
+        ),
         ((502, b"<html>"), e.AnswerLost(order_id=7, request="place", why="HTTP 502 without a reason")),
-        ((201, {"order_id": "v", "fill_count": "0.00"}),
-         e.AnswerLost(order_id=7, request="place", why="an answer that can't be read")),
+        (
+            (201, {"order_id": "v", "fill_count": "0.00"}),
+            e.AnswerLost(order_id=7, request="place", why="an answer that can't be read"),
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_other_answers_to_a_new_order_mean(rig, reply, event):
     async def body(venue, ear, wire):
         venue.script["POST", ORDERS] = [reply]
@@ -182,22 +204,35 @@ def test_many_quotes_go_as_one_batch_and_each_has_its_own_fate(rig):
         await ear.until(e.Accepted, 4)
         assert [call[1] for call in venue.calls("POST", ORDERS)] == [f"{ORDERS}/batched"]
         assert {a.order_id: a.venue_id for a in ear.of(e.Accepted)} == {
-            1: "venue-2", 2: "venue-3", 4: "venue-4", 5: "venue-5",
-        }  # fmt: skip
+            1: "venue-2",
+            2: "venue-3",
+            4: "venue-4",
+            5: "venue-5",
+        }
         assert [lost.order_id for lost in ear.of(e.AnswerLost)] == [3]
         wire.send(0, [c.Cancel(order_id=n, market=0) for n in (1, 2, 4, 5)])
         await ear.until(e.Closed, 4)
         assert venue.calls("DELETE", ORDERS)[0][1] == f"{ORDERS}/batched"
-        assert {(x.order_id, x.why, x.filled) for x in ear.of(e.Closed)} == {(n, "none", 0) for n in (1, 2, 4, 5)}
+        assert {(x.order_id, x.why, x.filled) for x in ear.of(e.Closed)} == {
+            (n, "none", 0) for n in (1, 2, 4, 5)
+        }
 
     def body_of_order(client_id):
-        return {"ticker": "KXA-1", "side": "bid", "count": "1.00", "price": "0.1000", "exchange_index": 2,
-                "client_order_id": client_id}  # fmt: skip
+        return {
+            "ticker": "KXA-1",
+            "side": "bid",
+            "count": "1.00",
+            "price": "0.1000",
+            "exchange_index": 2,
+            "client_order_id": client_id,
+        }
 
     rig(body)
 
 
-@pytest.mark.parametrize("items", [[], [{}], [{"order_id": "v"}] * 5, "x", [{"client_order_id": "test-2"}] * 5])
+@pytest.mark.parametrize(
+    "items", [[], [{}], [{"order_id": "v"}] * 5, "x", [{"client_order_id": "test-2"}] * 5]
+)
 def test_a_batch_whose_answer_does_not_name_every_order_is_lost(rig, items):
     async def body(venue, ear, wire):
         venue.script["POST", f"{ORDERS}/batched"] = [(201, {"orders": items})]
@@ -267,15 +302,21 @@ def test_a_cancel_says_what_traded_before(rig):
 @pytest.mark.parametrize(
     ("reply", "event"),
     [
-        ((404, {"error": {"code": "not_found", "message": "m"}}),
-         e.RequestRefused(order_id=7, request="cancel", why="unknown_order", text="not_found: m")),
-        ((400, {"error": {"code": "x", "message": "m", "details": "MARKET_INACTIVE"}}),
-         e.RequestRefused(order_id=7, request="cancel", why="not_active", text="x: m: MARKET_INACTIVE")),
+        (
+            (404, {"error": {"code": "not_found", "message": "m"}}),
+            e.RequestRefused(order_id=7, request="cancel", why="unknown_order", text="not_found: m"),
+        ),
+        (
+            (400, {"error": {"code": "x", "message": "m", "details": "MARKET_INACTIVE"}}),
+            e.RequestRefused(order_id=7, request="cancel", why="not_active", text="x: m: MARKET_INACTIVE"),
+        ),
         ((504, b""), e.AnswerLost(order_id=7, request="cancel", why="HTTP 504 without a reason")),
-        ((200, {"order_id": "venue-1"}),
-         e.AnswerLost(order_id=7, request="cancel", why="an answer that can't be read")),
+        (
+            (200, {"order_id": "venue-1"}),
+            e.AnswerLost(order_id=7, request="cancel", why="an answer that can't be read"),
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_other_answers_to_a_cancel_mean(rig, reply, event):
     async def body(venue, ear, wire):
         venue.script["DELETE", "*"] = [reply]
@@ -319,9 +360,13 @@ def test_a_renewal_repeats_price_and_total_so_that_the_place_stays(rig):
         assert await ear.until(e.Renewed) == e.Renewed(order_id=7, expiry_ns=EXPIRY_NS)
         assert venue.log[-1][1].endswith("/venue-1/amend")
         assert venue.log[-1][3] == {
-            "ticker": "KXA-1", "side": "ask", "price": "0.4700", "count": "10.00", "exchange_index": 2,
+            "ticker": "KXA-1",
+            "side": "ask",
+            "price": "0.4700",
+            "count": "10.00",
+            "exchange_index": 2,
             "expiration_time": 2_000_000_000,
-        }  # fmt: skip
+        }
 
     rig(body)
 
@@ -329,12 +374,24 @@ def test_a_renewal_repeats_price_and_total_so_that_the_place_stays(rig):
 @pytest.mark.parametrize("status", ["resting", "canceled", None])
 def test_a_renewal_after_a_restart_asks_first(rig, status):
     async def body(venue, ear, wire):
-        venue.create({"ticker": "KXA-1", "side": "ask", "count": "10.00", "price": "0.4700", "exchange_index": 2,
-                      "client_order_id": "test-7"})  # fmt: skip
+        venue.create(
+            {
+                "ticker": "KXA-1",
+                "side": "ask",
+                "count": "10.00",
+                "price": "0.4700",
+                "exchange_index": 2,
+                "client_order_id": "test-7",
+            }
+        )
         if status is None:
             venue.orders.clear()
         else:
-            venue.orders["venue-1"] |= {"fill_count_fp": "4.00", "remaining_count_fp": "3.00", "status": status}
+            venue.orders["venue-1"] |= {
+                "fill_count_fp": "4.00",
+                "remaining_count_fp": "3.00",
+                "status": status,
+            }
         wire.send(0, [c.Renew(order_id=7, market=0, venue_id="venue-1", expiry_ns=EXPIRY_NS)])
         if status == "resting":
             await ear.until(e.Renewed)
@@ -369,7 +426,9 @@ def test_everything_is_cancelled_with_or_without_the_one_call_for_it(rig, allowe
         wire.send(0, [place(order_id=n) for n in (1, 2)])
         await ear.until(e.Accepted, 2)
         if not allowed:
-            venue.script["DELETE", ORDERS] = [(403, {"error": {"code": "forbidden", "message": "members only"}})]
+            venue.script["DELETE", ORDERS] = [
+                (403, {"error": {"code": "forbidden", "message": "members only"}})
+            ]
         wire.send(0, [c.CancelAll(venue="kalshi", why="halt")])
         await asyncio.sleep(0.15)
         assert {order["status"] for order in venue.orders.values()} == {"canceled"}
@@ -385,23 +444,42 @@ def test_reads_say_as_of_when_and_what_is_ours(rig, bodies, small):
     async def body(venue, ear, wire):
         wire.send(0, [place()])
         await ear.until(e.Accepted)
-        venue.orders["foreign"] = {**bodies.ORDER, "order_id": "foreign", "client_order_id": "somebody-7",
-                                   "ticker": "KXOTHER"}  # fmt: skip
-        venue.fills = [{**bodies.FILL, "order_id": "venue-1"}, {**bodies.FILL, "ticker": "KXOTHER", "trade_id": "t-2",
-                        "market_ticker": "KXOTHER"}, {**bodies.FILL, "trade_id": "t-3", "order_id": "foreign"}]  # fmt: skip
+        venue.orders["foreign"] = {
+            **bodies.ORDER,
+            "order_id": "foreign",
+            "client_order_id": "somebody-7",
+            "ticker": "KXOTHER",
+        }
+        venue.fills = [
+            {**bodies.FILL, "order_id": "venue-1"},
+            {**bodies.FILL, "ticker": "KXOTHER", "trade_id": "t-2", "market_ticker": "KXOTHER"},
+            {**bodies.FILL, "trade_id": "t-3", "order_id": "foreign"},
+        ]
         venue.positions = [bodies.POSITION, {**bodies.POSITION, "ticker": "KXOTHER"}]
         since_ns = 1_795_000_000 * SECOND
-        wire.send(0, [c.ReadOrders(venue="kalshi"), c.ReadFills(venue="kalshi", since_ns=since_ns),
-                      c.ReadPositions(venue="kalshi"), c.ReadBalance(venue="kalshi"), c.ReadBook(market=0),
-                      c.ReadOrder(order_id=7, market=0)])  # fmt: skip
+        wire.send(
+            0,
+            [
+                c.ReadOrders(venue="kalshi"),
+                c.ReadFills(venue="kalshi", since_ns=since_ns),
+                c.ReadPositions(venue="kalshi"),
+                c.ReadBalance(venue="kalshi"),
+                c.ReadBook(market=0),
+                c.ReadOrder(order_id=7, market=0),
+            ],
+        )
         orders = await ear.until(e.OrdersRead)
         assert orders.as_of_ns <= small.WallClock().now_ns() and orders.as_of_ns % SECOND == 0
-        assert [(o.order_id, o.venue_id, o.market) for o in orders.orders] == [(7, "venue-1", 0), (0, "foreign", -1)]
+        assert [(o.order_id, o.venue_id, o.market) for o in orders.orders] == [
+            (7, "venue-1", 0),
+            (0, "foreign", -1),
+        ]
         assert orders.orders[0].remaining == 10_000_000 and orders.orders[0].expiry_ns > 0
         fills = await ear.until(e.FillsRead)
         assert [(f.trade_id, f.order_id, f.size, f.fee_micros, f.maker) for f in fills.fills] == [
-            ("t-1", 7, 4_000_000, 17_400, True), ("t-3", 0, 4_000_000, 17_400, True),
-        ]  # fmt: skip
+            ("t-1", 7, 4_000_000, 17_400, True),
+            ("t-3", 0, 4_000_000, 17_400, True),
+        ]
         assert fills.since_ns == since_ns
         assert venue.calls("GET", "/portfolio/fills")[0][2]["min_ts"] == "1795000000"
         positions = await ear.until(e.PositionsRead)
@@ -421,8 +499,16 @@ def test_reads_say_as_of_when_and_what_is_ours(rig, bodies, small):
 )
 def test_a_looked_up_order_is_open_closed_or_not_readable(rig, status, said):
     async def body(venue, ear, wire):
-        venue.create({"ticker": "KXA-1", "side": "bid", "count": "10.00", "price": "0.4700", "exchange_index": 2,
-                      "client_order_id": "test-7"})  # fmt: skip
+        venue.create(
+            {
+                "ticker": "KXA-1",
+                "side": "bid",
+                "count": "10.00",
+                "price": "0.4700",
+                "exchange_index": 2,
+                "client_order_id": "test-7",
+            }
+        )
         venue.orders["venue-1"]["status"] = status
         wire.send(0, [c.ReadOrder(order_id=7, market=0, venue_id="venue-1")])
         if said is None:
@@ -477,25 +563,35 @@ def test_a_fill_is_told_before_after_and_without_the_answer(rig, bodies, when):
             await venue.say("fill", "fill", **fill)
         filled = await ear.until(e.Filled)
         assert filled == e.Filled(
-            trade_id="t-1", order_id=7, market=0, side=BID, price=4500, size=4_000_000, fee_micros=17_400, maker=True,
-            exch_ns=1_795_355_184_001_000_000, venue_id="venue-1",
-        )  # fmt: skip
-        listed_fill = await wire._reads.filled(body_of(_fill(), {**bodies.FILL, "order_id": "venue-1"}))
+            trade_id="t-1",
+            order_id=7,
+            market=0,
+            side=BID,
+            price=4500,
+            size=4_000_000,
+            fee_micros=17_400,
+            maker=True,
+            exch_ns=1_795_355_184_001_000_000,
+            venue_id="venue-1",
+        )
+        listed_fill = await wire._reads.filled(body_of(Fill, {**bodies.FILL, "order_id": "venue-1"}))
         assert msgspec.structs.replace(listed_fill, exch_ns=filled.exch_ns) == filled  # both routes agree
 
     rig(body, streams=True)
 
 
-def _fill():
-    from pr3dict.venues.kalshi.account_models import Fill
-
-    return Fill
-
-
 def test_a_fill_without_our_id_is_looked_up(rig, bodies):
     async def body(venue, ear, wire):
-        venue.create({"ticker": "KXA-1", "side": "bid", "count": "10.00", "price": "0.4500", "exchange_index": 2,
-                      "client_order_id": "test-31"})  # fmt: skip
+        venue.create(
+            {
+                "ticker": "KXA-1",
+                "side": "bid",
+                "count": "10.00",
+                "price": "0.4500",
+                "exchange_index": 2,
+                "client_order_id": "test-31",
+            }
+        )
         fill = {**bodies.FRAMES["fill"], "order_id": "venue-1", "client_order_id": None}
         await venue.say("fill", "fill", **fill)
         assert (await ear.until(e.Filled)).order_id == 31
@@ -511,21 +607,35 @@ def test_a_fill_without_our_id_is_looked_up(rig, bodies):
         ({}, e.Accepted(order_id=7, venue_id="o-1", filled=4_000_000)),
         ({"last_update_reason": "Decrease"}, e.Reduced(order_id=7, remaining=6_000_000, filled=4_000_000)),
         ({"status": "executed"}, e.Closed(order_id=7, why="filled", filled=4_000_000)),
-        ({"status": "canceled", "last_update_reason": None}, e.Closed(order_id=7, why="none", filled=4_000_000)),
-        ({"status": "canceled", "last_update_reason": "ExpiryCancel"},
-         e.Closed(order_id=7, why="expired", filled=4_000_000)),
-        ({"status": "canceled", "last_update_reason": "PostOnlyCrossCancel"},
-         e.Closed(order_id=7, why="post_only_cross", filled=4_000_000)),
-        ({"status": "canceled", "last_update_reason": "BrandNew"}, e.Closed(order_id=7, why="none", filled=4_000_000)),
+        (
+            {"status": "canceled", "last_update_reason": None},
+            e.Closed(order_id=7, why="none", filled=4_000_000),
+        ),
+        (
+            {"status": "canceled", "last_update_reason": "ExpiryCancel"},
+            e.Closed(order_id=7, why="expired", filled=4_000_000),
+        ),
+        (
+            {"status": "canceled", "last_update_reason": "PostOnlyCrossCancel"},
+            e.Closed(order_id=7, why="post_only_cross", filled=4_000_000),
+        ),
+        (
+            {"status": "canceled", "last_update_reason": "BrandNew"},
+            e.Closed(order_id=7, why="none", filled=4_000_000),
+        ),
         ({"status": "frozen"}, None),
         ({"client_order_id": "other-7"}, None),
         ({"ticker": "KXOTHER"}, None),
     ],
-)  # fmt: skip
+)
 def test_what_an_order_message_means(rig, bodies, changes, event):
     async def body(venue, ear, wire):
-        frame = read_frame("user_order", json.dumps(
-            {"type": "user_order", "sid": 1, "msg": {**bodies.FRAMES["user_order"], **changes}}).encode())  # fmt: skip
+        frame = read_frame(
+            "user_order",
+            json.dumps(
+                {"type": "user_order", "sid": 1, "msg": {**bodies.FRAMES["user_order"], **changes}}
+            ).encode(),
+        )
         wire.hear(frame, 5)
         assert ear.events == ([] if event is None else [event])
 
@@ -535,8 +645,13 @@ def test_what_an_order_message_means(rig, bodies, changes, event):
 def test_an_order_message_settles_the_total_after_a_decrease(rig, bodies):
     async def body(venue, ear, wire):
         wire.orders.add(OwnOrder(7, 0, BID, 4500, -1))
-        wire.hear(read_frame("user_order", json.dumps(
-            {"type": "user_order", "sid": 1, "msg": bodies.FRAMES["user_order"]}).encode()), 5)  # fmt: skip
+        wire.hear(
+            read_frame(
+                "user_order",
+                json.dumps({"type": "user_order", "sid": 1, "msg": bodies.FRAMES["user_order"]}).encode(),
+            ),
+            5,
+        )
         assert wire.orders.get(7).total == 10_000_000
 
     rig(body)
@@ -583,14 +698,28 @@ def test_the_start_learns_the_budget_and_tells_the_status(rig):
 
 
 @pytest.mark.parametrize(
-    ("shards", "word"), [([(2, True, True)], "open"), ([(2, True, False)], "paused"), ([(2, False, False)], "closed"),
-                         ([(5, False, False)], "open")]
-)  # fmt: skip
+    ("shards", "word"),
+    [
+        ([(2, True, True)], "open"),
+        ([(2, True, False)], "paused"),
+        ([(2, False, False)], "closed"),
+        ([(5, False, False)], "open"),
+    ],
+)
 def test_only_our_shards_count(rig, shards, word):
     async def body(venue, ear, wire):
-        venue.script["GET", "/exchange/status"] = [(200, {
-            "exchange_active": True, "trading_active": True, "exchange_index_statuses": [
-                {"exchange_index": i, "exchange_active": x, "trading_active": t} for i, x, t in shards]})]  # fmt: skip
+        venue.script["GET", "/exchange/status"] = [
+            (
+                200,
+                {
+                    "exchange_active": True,
+                    "trading_active": True,
+                    "exchange_index_statuses": [
+                        {"exchange_index": i, "exchange_active": x, "trading_active": t} for i, x, t in shards
+                    ],
+                },
+            )
+        ]
         wire._spawn(wire._watch_status())
         assert (await ear.until(e.VenueStatus)).status == word
 
@@ -603,7 +732,19 @@ def test_only_our_shards_count(rig, shards, word):
 def test_our_ids_are_recognised_and_nobody_elses():
     orders = OwnOrders("test")
     assert [orders.of_client_id(text) for text in ("test-7", "test-70")] == [7, 70]
-    for text in (None, "", "test", "test-", "test-0", "test-07", "test-x", "tes-7", "test--7", "x-test-7", "test-²"):
+    for text in (
+        None,
+        "",
+        "test",
+        "test-",
+        "test-0",
+        "test-07",
+        "test-x",
+        "tes-7",
+        "test--7",
+        "x-test-7",
+        "test-²",
+    ):
         assert orders.of_client_id(text) == 0
     for prefix in ("", "abc", "a-b-c-d", "x" * 33, "wörd"):
         with pytest.raises(ConfigError):

@@ -40,9 +40,15 @@ def run(small, bodies, body, *, limits=None, answer_s=2.0):
 
 def order(number: int, shard: int = 0) -> a.CreateOrder:
     return a.CreateOrder(
-        ticker="KXA-1", side="bid", count="10.00", price="0.4500", time_in_force="good_till_canceled",
-        self_trade_prevention_type="taker_at_cross", client_order_id=f"test-{number}", exchange_index=shard,
-    )  # fmt: skip
+        ticker="KXA-1",
+        side="bid",
+        count="10.00",
+        price="0.4500",
+        time_in_force="good_till_canceled",
+        self_trade_prevention_type="taker_at_cross",
+        client_order_id=f"test-{number}",
+        exchange_index=shard,
+    )
 
 
 def test_a_signed_read_is_answered_and_a_wrong_signature_is_refused(small, bodies):
@@ -61,7 +67,12 @@ def test_a_signed_read_is_answered_and_a_wrong_signature_is_refused(small, bodie
 def test_a_query_is_sent_but_not_signed(small, bodies):
     async def body(venue, http):
         await KalshiRest(http, subaccount=3).orders(status="resting", ticker="KX A/1")
-        assert venue.log[-1][2] == {"status": "resting", "ticker": "KX A/1", "subaccount": "3", "limit": "1000"}
+        assert venue.log[-1][2] == {
+            "status": "resting",
+            "ticker": "KX A/1",
+            "subaccount": "3",
+            "limit": "1000",
+        }
 
     run(small, bodies, body)
 
@@ -103,8 +114,14 @@ def test_what_never_left_what_was_lost_and_what_was_refused(small, bodies):
     async def body(venue, http):
         orders = KalshiOrders(http)
         key = ("POST", ORDERS)
-        venue.script[key] = [hang, cut, (503, {"code": "x", "message": "y"}), (302, b""), (201, b"{}"),
-                             (400, {"error": {"code": "insufficient_balance", "message": "m"}})]  # fmt: skip
+        venue.script[key] = [
+            hang,
+            cut,
+            (503, {"code": "x", "message": "y"}),
+            (302, b""),
+            (201, b"{}"),
+            (400, {"error": {"code": "insufficient_balance", "message": "m"}}),
+        ]
         verdicts = [(await orders.create(order(n))).outcome.verdict for n in range(6)]
         assert verdicts == [Verdict.UNKNOWN] * 5 + [Verdict.REFUSED]
         answer = await orders.create(order(9))
@@ -129,7 +146,9 @@ def test_nobody_there_is_not_sent(small):
             closed.bind(("127.0.0.1", 0))
             port = closed.getsockname()[1]
         clock = small.WallClock()
-        http = KalshiHttp(f"http://127.0.0.1:{port}/trade-api/v2", small.SIGNER, clock, Budget(clock.now_ns()))
+        http = KalshiHttp(
+            f"http://127.0.0.1:{port}/trade-api/v2", small.SIGNER, clock, Budget(clock.now_ns())
+        )
         answer = await KalshiOrders(http).create(order(1))
         assert answer.outcome.verdict is Verdict.NOT_SENT
         await http.close()
@@ -238,8 +257,13 @@ def test_quotes_leave_the_reserve_to_cancels():
 def test_costs_come_from_the_venue_where_it_says_them():
     budget = Budget(0)
     assert (budget.cost("DELETE", f"{ORDERS}/{{}}"), budget.cost("GET", "/portfolio/fills")) == (2, 10)
-    assert (budget.cost("POST", f"{ORDERS}/batched", 3), budget.cost("DELETE", f"{ORDERS}/batched", 3)) == (30, 6)
-    said = a.EndpointCost(method="DELETE", path="/trade-api/v2/portfolio/events/orders/{order_id}", cost=Count(3))
+    assert (budget.cost("POST", f"{ORDERS}/batched", 3), budget.cost("DELETE", f"{ORDERS}/batched", 3)) == (
+        30,
+        6,
+    )
+    said = a.EndpointCost(
+        method="DELETE", path="/trade-api/v2/portfolio/events/orders/{order_id}", cost=Count(3)
+    )
     budget.set_costs(a.EndpointCosts(default_cost=Count(11), endpoint_costs=(said,)))
     assert (budget.cost("DELETE", f"{ORDERS}/{{}}"), budget.cost("POST", ORDERS)) == (3, 11)
     assert budget.cost("DELETE", f"{ORDERS}/batched", 2) == 6
@@ -259,7 +283,15 @@ def test_new_limits_begin_empty():
 
 
 @pytest.mark.parametrize(
-    "url", ["http://example.com/x", "ftp://127.0.0.1/x", "https://", "https://a@b.c/x", "https://b.c/x?y=1", "nonsense"]
+    "url",
+    [
+        "http://example.com/x",
+        "ftp://127.0.0.1/x",
+        "https://",
+        "https://a@b.c/x",
+        "https://b.c/x?y=1",
+        "nonsense",
+    ],
 )
 def test_an_address_that_gives_signatures_away_is_refused(url):
     with pytest.raises(ConfigError):

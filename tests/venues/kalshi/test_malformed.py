@@ -1,7 +1,7 @@
-"""Every field of every body and frame dropped, nulled, mistyped, out of range: refused, or its own value absent.
+"""Every field of every body and frame dropped, nulled, mistyped, out of range: refused, or absent.
 
-The rule that is checked after each damage: no exception but `DataError` escapes, and what comes through equals
-the undamaged value in every other field, with nothing but None in the damaged one.
+After each damage no exception but `DataError` escapes, and a number that comes through is what the damaged
+text honestly says, or None.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import copy
 import importlib.util
 import json
+from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +35,61 @@ _spec.loader.exec_module(bodies)
 
 DROP = object()
 DAMAGE: tuple[Any, ...] = (
-    DROP, None, True, 7, -1, 0.45, 10**30, "", "x", "0,45", "NaN", "1e3", "-0.01", "1.5", "99999999999999", "0.00001",
-    "0.1234567", [], [[]], {}, "2026-13-01T00:00:00Z", "2026-11-22",
-)  # fmt: skip
-WHOLE = {"order_id", "yes_price_dollars", "count_fp", "fill_count", "remaining_count", "reduced_by", "fee_cost",
-         "fill_count_fp", "remaining_count_fp", "initial_count_fp", "position_fp", "period_reward", "balance_dollars",
-         "price_ranges", "close_time", "refill_rate", "bucket_capacity", "fee_multiplier", "trade_id"}  # fmt: skip
-OPTIONAL = {(a.Amended, "fill_count"), (a.Amended, "remaining_count"), (a.CreatedBatch, "fill_count"),
-            (a.CreatedBatch, "remaining_count"), (a.CanceledBatch, "reduced_by"), (a.CreatedBatch, "order_id"),
-            (a.CanceledBatch, "order_id"), (a.Settlements, "fee_cost"), (a.Fills, "trade_id")}  # fmt: skip
+    DROP,
+    None,
+    True,
+    7,
+    -1,
+    0.45,
+    10**30,
+    "",
+    "x",
+    "0,45",
+    "NaN",
+    "1e3",
+    "-0.01",
+    "1.5",
+    "99999999999999",
+    "0.00001",
+    "0.1234567",
+    [],
+    [[]],
+    {},
+    "2026-13-01T00:00:00Z",
+    "2026-11-22",
+)
+WHOLE = {
+    "order_id",
+    "yes_price_dollars",
+    "count_fp",
+    "fill_count",
+    "remaining_count",
+    "reduced_by",
+    "fee_cost",
+    "fill_count_fp",
+    "remaining_count_fp",
+    "initial_count_fp",
+    "position_fp",
+    "period_reward",
+    "balance_dollars",
+    "price_ranges",
+    "close_time",
+    "refill_rate",
+    "bucket_capacity",
+    "fee_multiplier",
+    "trade_id",
+}
+OPTIONAL = {
+    (a.Amended, "fill_count"),
+    (a.Amended, "remaining_count"),
+    (a.CreatedBatch, "fill_count"),
+    (a.CreatedBatch, "remaining_count"),
+    (a.CanceledBatch, "reduced_by"),
+    (a.CreatedBatch, "order_id"),
+    (a.CanceledBatch, "order_id"),
+    (a.Settlements, "fee_cost"),
+    (a.Fills, "trade_id"),
+}
 
 
 def places(value: Any, path: tuple[Any, ...] = ()):
@@ -109,9 +157,14 @@ def test_no_damage_to_a_body_escapes_or_lies(kind):
 
 def _means(kind: type, by: Any) -> int | None:
     """What a damaged number honestly says: only plain numbers of the right JSON type mean anything."""
-    from decimal import Decimal
-
-    scales = {"Price": 10**4, "Size": 10**6, "SignedSize": 10**6, "Money": 10**6, "Amount": 10**6, "Ratio": 10**6}
+    scales = {
+        "Price": 10**4,
+        "Size": 10**6,
+        "SignedSize": 10**6,
+        "Money": 10**6,
+        "Amount": 10**6,
+        "Ratio": 10**6,
+    }
     if kind.__name__ in scales:
         if isinstance(by, str):
             return int(Decimal(by) * scales[kind.__name__])
@@ -124,7 +177,14 @@ def _means(kind: type, by: Any) -> int | None:
 
 @pytest.mark.parametrize("kind", bodies.FRAMES)
 def test_no_damage_to_a_frame_escapes_or_lies(kind):
-    frame = {"type": kind, "id": 3, "sid": 4, "seq": 9, "msg": bodies.FRAMES[kind], "sending_ts_ms": 1795355183900}
+    frame = {
+        "type": kind,
+        "id": 3,
+        "sid": 4,
+        "seq": 9,
+        "msg": bodies.FRAMES[kind],
+        "sending_ts_ms": 1795355183900,
+    }
     good = frames.read_frame(kind, json.dumps(frame).encode())
     assert good is not None
     for path in places(frame):
@@ -141,7 +201,12 @@ def test_no_damage_to_a_frame_escapes_or_lies(kind):
 @pytest.mark.parametrize("live", [True, False])
 def test_no_damage_to_market_data_escapes(kind, live):
     frame = {"type": kind, "sid": 4, "seq": 2, "msg": bodies.MARKET_FRAMES[kind]}
-    first = {"type": "orderbook_snapshot", "sid": 4, "seq": 1, "msg": bodies.MARKET_FRAMES["orderbook_snapshot"]}
+    first = {
+        "type": "orderbook_snapshot",
+        "sid": 4,
+        "seq": 1,
+        "msg": bodies.MARKET_FRAMES["orderbook_snapshot"],
+    }
     out = np.zeros(20_000, d.EVENT)
     refused = 0
     for path in places(frame):
@@ -195,15 +260,11 @@ OUT = np.zeros(20_000, d.EVENT)
 def check_bytes(raw: bytes, kind: str) -> None:
     """Nothing but `DataError` comes out of any decoder."""
     for live in (True, False):
-        try:
+        with suppress(DataError):
             assert KalshiDecoder({"KXA-1": 0}, OUT, live=live).decode(raw, 1) >= 0
-        except DataError as error:
-            assert str(error)
     for read in (lambda: frames.read_frame(kind, raw), *(lambda r=r: r(raw) for r in READS.values())):
-        try:
+        with suppress(DataError):
             read()
-        except DataError as error:
-            assert str(error)
 
 
 def test_extra_fields_and_unknown_words_are_tolerated():

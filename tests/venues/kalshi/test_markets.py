@@ -28,10 +28,13 @@ def made(kind, body):
 def make(bodies):
     def build(market=None, event=None, series=None, **options):
         told = listed(
-            made(m.Market, {**bodies.MARKET, **(market or {})}), made(m.Event, {**bodies.EVENT, **(event or {})}),
-            made(m.Series, {**bodies.SERIES, **(series or {})}), row=3, at_ns=AT_NS,
+            made(m.Market, {**bodies.MARKET, **(market or {})}),
+            made(m.Event, {**bodies.EVENT, **(event or {})}),
+            made(m.Series, {**bodies.SERIES, **(series or {})}),
+            row=3,
+            at_ns=AT_NS,
             **{"direct_member": True, **options},
-        )  # fmt: skip
+        )
         return life_of(told, made(m.Market, {**bodies.MARKET, **(market or {})}), event_shard=None)
 
     return build
@@ -55,13 +58,21 @@ def test_a_market_is_listed_with_the_fee_in_force(make):
     assert (told.market, told.ticker, told.event_id, told.exclusive) == (3, "KXA-1", "KXA", True)
     assert (told.taker_ppm, told.maker_ppm) == (35_000, 8_750)  # half of 0.07 and of 0.0175
     assert (told.trade_unit_micros, told.unit_micros, told.rebate_unit_micros) == (1, 100, 100)
-    assert (told.lot, told.min_size, told.nets_positions, told.book_includes_own) == (10_000, 10_000, True, True)
+    assert (told.lot, told.min_size, told.nets_positions, told.book_includes_own) == (
+        10_000,
+        10_000,
+        True,
+        True,
+    )
     assert told.grids[0].prices()[:2] == (100, 200) and len(told.grids) == 4
     assert make(direct_member=False).listing.unit_micros == 10_000
 
 
 def test_an_event_overrides_its_series_and_a_waiver_both(make):
-    assert make(event={"fee_type_override": "quadratic", "fee_multiplier_override": 2}).listing.taker_ppm == 140_000
+    assert (
+        make(event={"fee_type_override": "quadratic", "fee_multiplier_override": 2}).listing.taker_ppm
+        == 140_000
+    )
     assert make(event={"fee_type_override": "quadratic"}).listing.maker_ppm == 0
     waived = make(market={"fee_waiver_expiration_time": "2027-01-01T00:00:00Z"}).listing
     assert (waived.taker_ppm, waived.maker_ppm) == (0, 0)
@@ -69,16 +80,24 @@ def test_an_event_overrides_its_series_and_a_waiver_both(make):
 
 
 def test_a_fine_grid_comes_from_its_bands(make):
-    bands = [{"start": "0", "end": "0.1000", "step": "0.0010"}, {"start": "0.1000", "end": "0.9000", "step": "0.0100"},
-             {"start": "0.9000", "end": "1.0000", "step": "0.0010"}]  # fmt: skip
+    bands = [
+        {"start": "0", "end": "0.1000", "step": "0.0010"},
+        {"start": "0.1000", "end": "0.9000", "step": "0.0100"},
+        {"start": "0.9000", "end": "1.0000", "step": "0.0010"},
+    ]
     prices = make(market={"price_ranges": bands}).listing.grids[0].prices()
     assert prices[:2] == (10, 20) and 1010 not in prices and 1100 in prices and 9990 in prices
 
 
 @pytest.mark.parametrize(
-    "market", [{"market_type": "scalar"}, {"price_ranges": []}, {"exchange_index": None},
-               {"price_ranges": [{"start": "0", "end": "1", "step": "0.03"}]}]
-)  # fmt: skip
+    "market",
+    [
+        {"market_type": "scalar"},
+        {"price_ranges": []},
+        {"exchange_index": None},
+        {"price_ranges": [{"start": "0", "end": "1", "step": "0.03"}]},
+    ],
+)
 def test_what_cannot_be_traded_safely_is_refused(make, market):
     with pytest.raises(DataError):
         make(market=market)
@@ -138,12 +157,30 @@ def test_an_amended_result_replaces_the_first(lives):
 def test_a_payout_of_unknown_value_waits_for_the_markets_word(lives, bodies):
     assert lives.hear(news(event_type="determined", result="yes"), AT_NS)[1] == ()
     assert lives.hear(news(event_type="settled"), AT_NS)[1] == ()
-    body = {**bodies.MARKET, "status": "finalized", "settlement_value_dollars": "1.0000"}
-    assert lives.reread(made(m.Market, body), AT_NS)[1] == (Settled(market=3, value_micros=1_000_000),)
+    told = {"status": "finalized", "settlement_value_dollars": "0.5000"}
+    assert lives.reread(made(m.Market, {**bodies.MARKET, **told}), AT_NS)[1] == (
+        Settled(market=3, value_micros=500_000),
+    )
 
 
 @pytest.mark.parametrize(
-    ("status", "aux"), [("inactive", d.PAUSED), ("disputed", 8), ("amended", 9), ("closed", d.CLOSED), ("???", d.PAUSED)]
+    ("result", "events"),
+    [
+        ("yes", (Settled(market=3, value_micros=1_000_000),)),
+        ("no", (Settled(market=3, value_micros=0),)),
+        ("void", (Settled(market=3, value_micros=0, refund=True),)),
+        ("scalar", ()),
+        ("", ()),
+    ],
+)
+def test_a_payout_without_a_value_is_what_its_result_means(lives, bodies, result, events):
+    body = {**bodies.MARKET, "status": "finalized", "result": result}
+    assert lives.reread(made(m.Market, body), AT_NS)[1] == events
+
+
+@pytest.mark.parametrize(
+    ("status", "aux"),
+    [("inactive", d.PAUSED), ("disputed", 8), ("amended", 9), ("closed", d.CLOSED), ("???", d.PAUSED)],
 )
 def test_what_no_message_told_is_read(lives, bodies, status, aux):
     rows, events = lives.reread(made(m.Market, {**bodies.MARKET, "status": status}), AT_NS)
@@ -155,6 +192,8 @@ def test_what_no_message_told_is_read(lives, bodies, status, aux):
 def test_unknown_news_distrusts_the_book_and_other_markets_are_ignored(lives):
     rows, events = lives.hear(news(event_type="turned_inside_out"), AT_NS)
     assert len(rows) == 0 and events == (BookInvalid(market=3, why="differs"),)
-    rows, events = lives.hear(made(LifecycleMessage, {"event_type": "settled", "market_ticker": "KXZ"}), AT_NS)
+    rows, events = lives.hear(
+        made(LifecycleMessage, {"event_type": "settled", "market_ticker": "KXZ"}), AT_NS
+    )
     assert len(rows) == 0 and events == ()
     assert isinstance(rows, np.ndarray) and lives.unknown_words == {"turned_inside_out": 1}

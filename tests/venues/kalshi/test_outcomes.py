@@ -77,8 +77,16 @@ def test_no_body_is_a_crash_and_noise_never_proves_a_refusal(status, body):
     assert (outcome.verdict is Verdict.REFUSED) <= (status in REFUSING or status in (409, 429))
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=9), lambda x: st.lists(x, max_size=3)
-                    | st.dictionaries(st.sampled_from(["error", "code", "message", "msg", "details"]), x), max_leaves=8))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=9),
+        lambda x: (
+            st.lists(x, max_size=3)
+            | st.dictionaries(st.sampled_from(["error", "code", "message", "msg", "details"]), x)
+        ),
+        max_leaves=8,
+    )
+)
 def test_any_json_is_a_problem_or_none(value):
     found = problem_of(json.dumps(value).encode())
     assert found is None or isinstance(found, Problem)
@@ -86,8 +94,14 @@ def test_any_json_is_a_problem_or_none(value):
 
 @pytest.mark.parametrize(
     ("code", "verdict"),
-    [("order_already_exists", Verdict.UNKNOWN), ("internal_error", Verdict.UNKNOWN), ("", Verdict.UNKNOWN),
-     ("service_unavailable", Verdict.UNKNOWN), ("insufficient_balance", Verdict.REFUSED), ("not_found", Verdict.REFUSED)],
-)  # fmt: skip
+    [
+        ("order_already_exists", Verdict.UNKNOWN),
+        ("internal_error", Verdict.UNKNOWN),
+        ("", Verdict.UNKNOWN),
+        ("service_unavailable", Verdict.UNKNOWN),
+        ("insufficient_balance", Verdict.REFUSED),
+        ("not_found", Verdict.REFUSED),
+    ],
+)
 def test_one_order_of_a_batch(code, verdict):
     assert judge_item(Problem(code=code, message="m")).verdict is verdict

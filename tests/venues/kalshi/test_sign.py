@@ -35,7 +35,9 @@ def test_the_signed_text_is_the_documented_one():
     )
 
 
-@pytest.mark.parametrize("kind", [serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL])
+@pytest.mark.parametrize(
+    "kind", [serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL]
+)
 def test_openssl_accepts_an_rsa_signature(rsa_key, kind, tmp_path: Path):
     signer = Signer(KEY_ID, pem_of(rsa_key, kind))
     path = "/trade-api/v2/portfolio/events/orders"
@@ -46,7 +48,14 @@ def test_openssl_accepts_an_rsa_signature(rsa_key, kind, tmp_path: Path):
     (tmp_path / "public.pem").write_bytes(public)
     (tmp_path / "signature").write_bytes(base64.b64decode(headers[SIGNATURE_HEADER]))
     command = ["openssl", "dgst", "-sha256", "-verify", "public.pem", "-signature", "signature"]
-    command += ["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:32", "-sigopt", "rsa_mgf1_md:sha256"]
+    command += [
+        "-sigopt",
+        "rsa_padding_mode:pss",
+        "-sigopt",
+        "rsa_pss_saltlen:32",
+        "-sigopt",
+        "rsa_mgf1_md:sha256",
+    ]
     for text, verdict in ((f"{STAMP_MS}POST{path}", 0), (f"{STAMP_MS}POST{path}?limit=1", 1)):
         done = subprocess.run(command, input=text.encode(), cwd=tmp_path, capture_output=True, check=False)
         assert done.returncode == verdict

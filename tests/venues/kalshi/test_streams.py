@@ -38,9 +38,15 @@ def live(small, bodies):
             ear, frames = small.Ear(), []
             links = Reconnects(Backoff(5_000_000, 50_000_000, random.Random(7).randrange), 10**9)
             streams = KalshiStreams(
-                venue.ws_url, small.SIGNER, small.WallClock(), ear, MARKETS,
-                lambda frame, _: frames.append(frame), links, **options,
-            )  # fmt: skip
+                venue.ws_url,
+                small.SIGNER,
+                small.WallClock(),
+                ear,
+                MARKETS,
+                lambda frame, _: frames.append(frame),
+                links,
+                **options,
+            )
             ear.frames = frames
             streams.start()
             try:
@@ -67,15 +73,21 @@ def test_a_connection_brings_whole_books_and_proofs_of_life(live):
         rows = np.concatenate(ear.rows[:2])
         assert set(rows["kind"]) == {d.SNAPSHOT}
         assert [(int(r["market"]), int(r["side"]), int(r["price"]), int(r["qty"])) for r in rows[:2]] == [
-            (0, d.BID, 4500, 10_000_000), (0, d.ASK, 4700, 5_000_000),
-        ]  # fmt: skip
+            (0, d.BID, 4500, 10_000_000),
+            (0, d.ASK, 4700, 5_000_000),
+        ]
         assert rows["bits"].tolist() == [d.SNAP_FIRST, d.SNAP_LAST] * 2
         books = [c for c in venue.commands if c.get("params", {}).get("channels") == ["orderbook_delta"]]
         assert [c["params"]["use_yes_price"] for c in books] == [True]
         assert {c["params"]["channels"][0] for c in venue.commands if c["cmd"] == "subscribe"} == {
-            "orderbook_delta", "trade", "market_lifecycle_v2", "fill", "user_orders", "market_positions",
+            "orderbook_delta",
+            "trade",
+            "market_lifecycle_v2",
+            "fill",
+            "user_orders",
+            "market_positions",
             "order_group_updates",
-        }  # fmt: skip
+        }
         assert streams.is_up and not ear.of(BookInvalid)
 
     live(body)
@@ -104,9 +116,17 @@ def test_answers_to_commands_count_in_the_sequence(live, small):
     async def body(venue, ear, streams):
         sid = venue.channels["orderbook_delta"]
         venue.seqs[sid] += 1
-        await venue.raw({"id": 99, "type": "ok", "sid": sid, "seq": venue.seqs[sid], "msg": {"market_tickers": []}})
-        await venue.say("orderbook_delta", "orderbook_delta", market_ticker="KXA-1", price_dollars="0.4400",
-                        delta_fp="1.00", side="yes")  # fmt: skip
+        await venue.raw(
+            {"id": 99, "type": "ok", "sid": sid, "seq": venue.seqs[sid], "msg": {"market_tickers": []}}
+        )
+        await venue.say(
+            "orderbook_delta",
+            "orderbook_delta",
+            market_ticker="KXA-1",
+            price_dollars="0.4400",
+            delta_fp="1.00",
+            side="yes",
+        )
         await small.until(lambda: len(ear.rows) == 3)
         assert streams.sequences.gaps == 0 and not ear.of(BookInvalid)
 
@@ -155,8 +175,12 @@ def test_a_hole_in_the_accounts_messages_is_a_new_connection(live, bodies, chann
 
 def test_a_hole_in_the_trades_breaks_nothing(live, small):
     async def body(venue, ear, streams):
-        trade = {"market_ticker": "KXA-1", "yes_price_dollars": "0.4500", "count_fp": "4.00",
-                 "taker_outcome_side": "no"}  # fmt: skip
+        trade = {
+            "market_ticker": "KXA-1",
+            "yes_price_dollars": "0.4500",
+            "count_fp": "4.00",
+            "taker_outcome_side": "no",
+        }
         await venue.say("trade", "trade", **trade)
         await venue.say("trade", "trade", skip=3, **trade)
         await small.until(lambda: len(ear.rows) == 4)
@@ -193,8 +217,14 @@ def test_a_broken_link_and_a_refused_handshake_are_survived(live, small):
 
 def test_a_book_that_falls_below_zero_is_asked_for_again(live, small):
     async def body(venue, ear, streams):
-        await venue.say("orderbook_delta", "orderbook_delta", market_ticker="KXA-2", price_dollars="0.4500",
-                        delta_fp="-11.00", side="yes")  # fmt: skip
+        await venue.say(
+            "orderbook_delta",
+            "orderbook_delta",
+            market_ticker="KXA-2",
+            price_dollars="0.4500",
+            delta_fp="-11.00",
+            side="yes",
+        )
         lost = await ear.until(BookInvalid)
         assert (lost.market, lost.why) == (1, "negative_size")
         await small.until(lambda: len(ear.rows) == 3)

@@ -213,9 +213,9 @@ class Lives:
             value = int(news.settlement_value) * MICROS_PER_PRICE_UNIT
         rows = self._to(ticker, MarketStatus.SETTLED, now_ns)
         if value < 0:
-            return rows, ()  # the adapter reads the market's value
+            return rows, ()  # the adapter reads what the market says of itself
         self._lives[ticker] = msgspec.structs.replace(self._lives[ticker], value_micros=value)
-        return rows, (Settled(market=life.listing.market, value_micros=value),)
+        return rows, _payout(life.listing.market, value, "")
 
     def reread(self, market: Market, now_ns: int) -> tuple[d.Array, tuple[Control, ...]]:
         """What a market's body says that no notice told us: status, close time, grid, payout."""
@@ -236,9 +236,22 @@ class Lives:
             status = MarketStatus.PAUSED
         if status is not life.status:
             rows.append(self._to(market.ticker, status, now_ns))
-        if status is MarketStatus.SETTLED and life.value_micros >= 0:
-            events = (Settled(market=row, value_micros=life.value_micros),)
+        if status is MarketStatus.SETTLED:
+            events = _payout(row, life.value_micros, market.result or "")
         return (np.concatenate(rows) if rows else np.zeros(0, d.EVENT)), events
+
+
+# What a result pays where no value is stated; a scalar one states its value or can't be booked.
+PAYS: Final = {"yes": 1_000_000, "no": 0}
+VOID: Final = "void"
+
+
+def _payout(row: int, value_micros: int, result: str) -> tuple[Control, ...]:
+    """The payout of a market: its value where it is stated, else what its result means."""
+    if value_micros < 0 and result == VOID:
+        return (Settled(market=row, value_micros=0, refund=True),)
+    value_micros = value_micros if value_micros >= 0 else PAYS.get(result, -1)
+    return () if value_micros < 0 else (Settled(market=row, value_micros=value_micros),)
 
 
 def _row(market: int, kind: int, aux: int, now_ns: int) -> d.Array:

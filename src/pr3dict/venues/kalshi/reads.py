@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import assert_never
 
 from pr3dict.domain.commands import (
@@ -39,6 +40,7 @@ READ_WORDS: dict[type, Read] = {
     ReadOrders: "orders", ReadOrder: "order", ReadFills: "fills",
     ReadPositions: "positions", ReadBalance: "balance", ReadBook: "book",
 }  # fmt: skip
+SHARED_NS = NS_PER_SECOND // 2
 FOREIGN = -1  # row of a market that is not listed
 _OPEN = frozenset({"resting"})
 _OVER = frozenset({"canceled", "executed"})
@@ -53,6 +55,9 @@ class KalshiReads:
         self._orders = orders
         self._lives = lives
         self._clock = clock
+        self._turn = asyncio.Lock()
+        self._asked_ns = -SHARED_NS
+        self._as_of = 0
 
     async def answer(self, command: ReadCommand) -> tuple[Control, ...]:
         """The events of one read; raises `ReadFailedError` or `DataError` where there is no usable answer."""
@@ -62,7 +67,7 @@ class KalshiReads:
                 return (await self._book(command.market, asked_ns),)
             case ReadOrder():
                 return (await self._order(command, asked_ns),)
-        as_of_ns = min(await self._rest.as_of_ns(), self._clock.now_ns())  # before: the read is no older
+        as_of_ns = await self._as_of_ns()
         match command:
             case ReadOrders():
                 return (await self._all_orders(asked_ns, as_of_ns),)
@@ -76,6 +81,15 @@ class KalshiReads:
                 return (BalanceRead(venue="kalshi", asked_ns=asked_ns, as_of_ns=as_of_ns, cash_micros=cash),)
             case _:
                 assert_never(command)
+
+    async def _as_of_ns(self) -> int:
+        """As of when reads speak at least, asked before them; reads of one round share an answer."""
+        async with self._turn:
+            asked_ns = self._clock.now_ns()
+            if asked_ns - self._asked_ns > SHARED_NS:
+                self._as_of = min(await self._rest.as_of_ns(), self._clock.now_ns())
+                self._asked_ns = asked_ns
+            return self._as_of
 
     # --- orders -----------------------------------------------------------------------------------
 
@@ -125,7 +139,7 @@ class KalshiReads:
         return None
 
     async def _order(self, command: ReadOrder, asked_ns: int) -> OrderRead:
-        as_of_ns = min(await self._rest.as_of_ns(), self._clock.now_ns())
+        as_of_ns = await self._as_of_ns()
         order = await self.find(command.order_id, command.venue_id, command.market)
         if order is None:
             return OrderRead(

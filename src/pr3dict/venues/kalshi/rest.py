@@ -111,9 +111,7 @@ class KalshiRest:
 
     async def as_of_ns(self) -> int:
         """How fresh reads of the account are at least."""
-        answer: m.UserDataTimestamp = await self.get(
-            m.UserDataTimestamp, "/exchange/user_data_timestamp", public=True
-        )
+        answer: m.UserDataTimestamp = await self.get(m.UserDataTimestamp, "/exchange/user_data_timestamp")
         return int(answer.as_of_time)
 
     # --- markets ----------------------------------------------------------------------------------

@@ -272,7 +272,7 @@ class KalshiStreams:
         for start in range(0, len(tickers), TICKERS_A_COMMAND):
             part = tickers[start : start + TICKERS_A_COMMAND]
             for ticker in part:
-                self._snapshots[ticker] = (now_ns, self._snapshots.get(ticker, (0, 0))[1] + 1)
+                self._snapshots[ticker] = (now_ns, self._snapshots.get(ticker, (0, 1))[1])
             params = {"sids": sids, "action": "get_snapshot", "market_tickers": part}
             with suppress(aiohttp.ClientError, OSError):  # who receives notices that it is over
                 number = await self._send("update_subscription", params)
@@ -315,8 +315,7 @@ class KalshiStreams:
         """These books are worthless until their next snapshots, which are asked for."""
         for ticker in tickers:
             self._decoder.forget((ticker,))
-            if ticker not in self._snapshots:
-                self._to_ask[ticker] = None
+            self._to_ask[ticker] = None  # even if one is on its way: it may be what is missing
             self.sink.push(BookInvalid(market=self._rows[ticker], why=why))
 
     def _follow(self, sid: int, seq: int) -> bool:
@@ -428,6 +427,7 @@ class KalshiStreams:
             if now_ns - asked_ns > ANSWER_NS and ticker not in self._to_ask:
                 if tries >= SNAPSHOT_TRIES:
                     return f"no snapshot of {ticker} came"
+                self._snapshots[ticker] = (now_ns, tries + 1)
                 self._to_ask[ticker] = None
         for number in [n for n, at_ns in self._pings.items() if now_ns - at_ns > 2 * SILENT_NS]:
             del self._pings[number]
