@@ -1,4 +1,4 @@
-"""Lets the tests beside it import `standins.*`, as `python -m standins.kalshi` does with tests/ on the path."""
+"""Lets the tests beside it import `standins.*`: puts tests/ on the path."""
 
 import sys
 from pathlib import Path

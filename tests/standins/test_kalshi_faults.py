@@ -1,18 +1,16 @@
 """What goes wrong at the stand-in, hook by hook and hazard by hazard, and that its truth stays whole."""
 
+import asyncio
+import json
+
 import aiohttp
 import pytest
 
-from standins.kalshi import HAZARDS, HOOKS, KalshiStandIn, small_catalog, synthetic_catalog
-from standins.kalshi.probe import Probe, run
+from standins.kalshi import HAZARDS, HOOKS, small_catalog, synthetic_catalog
+from standins.kalshi.probe import ORDERS, Probe, run, still
 
 T0 = "KXA-0-T0"
-ORDERS = "/portfolio/events/orders"
 ALWAYS = 1.0
-
-
-def still(**given):
-    return KalshiStandIn(speed=0, tier="prestige", **given)
 
 
 async def place_and_lose(probe, **changes):
@@ -37,7 +35,7 @@ def test_answers_that_say_nothing_of_what_was_done(hook, status, orders):
             assert await place_and_lose(probe, client_order_id="once") == status
             server.faults.change({hook: 0})
             assert len(server.do("truth")["orders"]) == orders
-            again, body = await probe.place(client_order_id="once")
+            again, _ = await probe.place(client_order_id="once")
             assert again == (409 if orders else 201)
             assert len(server.do("truth")["orders"]) == 1  # the same id never makes a second order
             assert server.faults.fired[hook] == 1
@@ -254,8 +252,8 @@ def test_hours_under_every_fault_keep_the_books():
                 for side, price in (("bid", bid + inside), ("ask", ask - inside)):
                     if 0 < price < 10_000:
                         await quiet(
-                            probe, ticker=market.spec.ticker, side=side, price=f"{price / 10_000:.4f}", count="5.5",
-                            exchange_index=market.spec.exchange_index,
+                            probe, ticker=market.spec.ticker, side=side, price=f"{price / 10_000:.4f}",
+                            count="5.5", exchange_index=market.spec.exchange_index,
                         )  # fmt: skip
                 server.pass_time(30)
                 assert server.venue.unexplained() == []
@@ -278,6 +276,21 @@ async def quiet(probe, **changes):
         await probe.place(**changes)
     except (aiohttp.ClientError, ValueError):
         return
+
+
+def test_frames_come_before_an_answer_that_is_late_and_upgrades_fail():
+    async def test():
+        async with still(faults={"answer_delay_ms": [200, 200]}) as server, Probe(server) as probe:
+            wire = await probe.connect()
+            await wire.subscribe("user_orders")
+            placing = asyncio.create_task(probe.placed())
+            message = await wire.socket.receive(timeout=5)
+            assert json.loads(message.data)["type"] == "user_order" and not placing.done()
+            await placing
+            server.faults.change({"refuse_upgrade": ALWAYS})
+            assert await probe.upgrade_status() == 502
+
+    run(test())
 
 
 def test_a_catalog_of_one_market_is_enough():

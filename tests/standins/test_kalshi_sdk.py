@@ -23,7 +23,7 @@ T0 = "KXA-0-T0"
 
 # Where the API is younger than the SDK's types or its types are tighter than its text: by pattern of path.
 YOUNGER = (
-    r"\$\.(remaining_count|fill_count|average_fill_price|average_fee_paid) is None",  # nullable since 2026-09-03
+    r"\$\.(remaining_count|fill_count|average_fill_price|average_fee_paid) is None",  # since 2026-09-03
     r"\.price\.\w+_dollars is None",  # a candle without trades has null prices
 )
 
@@ -60,7 +60,8 @@ def session(package, tmp_path_factory):
             key = server.rsa_key  # this SDK signs with RSA only
             key_file.write_text(key.pem, encoding="utf-8")
             node = await asyncio.create_subprocess_exec(
-                "node", str(SCRIPT), str(package.parents[1]), server.url, key.id, str(key_file), T0, "KXA-0", "KXA",
+                "node", str(SCRIPT), str(package.parents[1]), server.url, key.id, str(key_file), T0,
+                "KXA-0", "KXA",
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             )  # fmt: skip
             out, errors = await asyncio.wait_for(node.communicate(), SESSION_S)

@@ -1,4 +1,4 @@
-"""The stand-in as a process of its own, over tapes and generated markets, and against requests that mean nothing."""
+"""The stand-in as a process of its own, over tapes, and against requests that mean nothing."""
 
 import asyncio
 import json
@@ -58,7 +58,8 @@ def test_the_process_serves_with_its_faults_and_keys(tape, tmp_path):
     faults.write_text(json.dumps({"read_lag_ms": [0, 0], "duplicate_private": 1.0}), encoding="utf-8")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent / "src")])}
     command = [
-        sys.executable, "-m", "standins.kalshi", "--tapes", str(tape), "--speed", "20", "--faults", str(faults),
+        sys.executable, "-m", "standins.kalshi", "--tapes", str(tape), "--speed", "20", "--faults",
+        str(faults),
         "--keys", str(tmp_path / "keys"), "--seed", "4",
     ]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
@@ -108,14 +109,15 @@ async def _talk(said, key):
 
 
 VALUES = (
-    None, True, -1, 0, 7, 10**20, 0.5, "", "x", "\u00b2", "0.49", "10.00", "bid", T0, "maker", [], [1], [{}], {},
-    "trade", "orderbook_delta",
+    None, True, -1, 0, 7, 10**20, 0.5, "", "x", "\u00b2", "0.49", "10.00", "bid", T0, "maker", [], [1], [{}],
+    {}, "trade", "orderbook_delta",
 )  # fmt: skip
 FIELDS = (
     "ticker", "side", "count", "price", "time_in_force", "self_trade_prevention_type", "client_order_id",
     "expiration_time", "post_only", "reduce_only", "cancel_order_on_pause", "subaccount", "order_group_id",
     "exchange_index", "reduce_by", "reduce_to", "market_ticker", "updated_client_order_id", "orders",
-    "contracts_limit", "contracts_limit_fp", "amount", "client_transfer_id", "order_id", "source_exchange_shard",
+    "contracts_limit", "contracts_limit_fp", "amount", "client_transfer_id", "order_id",
+    "source_exchange_shard",
 )  # fmt: skip
 PARAMS = ("channels", "market_ticker", "market_tickers", "sid", "sids", "action", "use_yes_price")
 ROUNDS = 60

@@ -1,4 +1,4 @@
-"""Recorded messages of the real venue against the stand-in's: the same keys, and values of the same format."""
+"""Recorded messages of the real venue against the stand-in's: the same keys, values of the same format."""
 
 import gzip
 import json

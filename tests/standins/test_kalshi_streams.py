@@ -1,18 +1,14 @@
-"""The stand-in's WebSocket: commands, channels, numbers, lifecycle, and frames as the reference shows them."""
+"""The stand-in's WebSocket: commands, channels, numbers, lifecycle, frames as the reference shows them."""
 
 import aiohttp
 import pytest
 
 from standins.kalshi import KalshiStandIn, small_catalog
-from standins.kalshi.probe import Probe, run
+from standins.kalshi.probe import Probe, run, still
 
 T0, T1, T2 = "KXA-0-T0", "KXB-1-T1", "KXA-2-T2"
 PRIVATE = ("fill", "user_orders", "market_positions", "order_group_updates")
 SNAPSHOT = {"market_ticker", "market_id", "yes_dollars_fp", "no_dollars_fp"}
-
-
-def still(**given):
-    return KalshiStandIn(speed=0, tier="prestige", **given)
 
 
 def of(frames, kind):
@@ -52,10 +48,8 @@ class Book:
 def test_a_stream_must_be_signed_even_for_public_channels():
     async def test():
         async with still() as server, Probe(server) as probe:
-            assert probe._session is not None
-            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-                await probe._session.ws_connect(server.ws_url)
-            assert refused.value.status == 401
+            assert await probe.upgrade_status(signed=False) == 401
+            assert await probe.upgrade_status() == 400  # signed, but no upgrade
 
     run(test())
 

@@ -67,7 +67,7 @@ class Controls:
         self.venue.push_row(self._market(ticker), d.LEVEL, **row)
 
     def take(self, ticker: str, taker: str, price: str, contracts: str | float) -> None:
-        """Somebody takes at one YES price; `taker` bid buys YES. What rests there of others shrinks by its part."""
+        """Somebody takes at one YES price (`taker` bid buys YES); others' size there shrinks by its part."""
         market, size, units = self._market(ticker), _size(contracts), _units(price)
         side = int(taker == "ask")
         before = len(self.venue.ledger.fills)

@@ -12,6 +12,7 @@ from typing import Any, Final
 from pr3dict.kernels import dtypes as d
 from standins.kalshi.errors import RefusedError, not_found, refused, undecodable
 from standins.kalshi.ledger import reserved
+from standins.kalshi.matching import GROUP_WINDOW_NS
 from standins.kalshi.state import BOOK_SIDE, Group, MarketState, Order
 from standins.kalshi.values import (
     BID,
@@ -25,7 +26,7 @@ from standins.kalshi.values import (
     read_count,
     read_price,
 )
-from standins.kalshi.venue import GROUP_WINDOW_NS, Venue
+from standins.kalshi.venue import Venue
 
 GTC, IOC, FOK = "good_till_canceled", "immediate_or_cancel", "fill_or_kill"
 MAX_OPEN: Final = 200_000

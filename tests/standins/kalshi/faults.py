@@ -22,10 +22,12 @@ HOOKS: Final[dict[str, str]] = {
     "malformed_answer": "200 with a body that is no JSON (probability)",
     "read_error": "read answered 504 (probability)",
     "answer_delay_ms": "answers leave this much later, so that stream frames come first ([low, high])",
+    "stream_first": "the frames of a request leave before its answer, else after it (probability)",
     "read_lag_ms": "reads of the account are as of this long ago ([low, high])",
     "clock_skew_ms": "the venue's clock for signatures is this much ahead (number)",
     "cancel_all_reach_ms": "a cancel-all also takes orders placed this long after it (number)",
     "post_only_cancel": "a crossing post-only order is taken and cancelled, not refused (probability)",
+    "refuse_upgrade": "a new connection is answered 502 (probability)",
     # frames of streams
     "gap": "a numbered frame is dropped (probability)",
     "drop_private": "a private frame is dropped (probability)",
@@ -52,7 +54,12 @@ HAZARDS: Final[dict[str, str]] = {
     "change_grid": "one market's price grid becomes another of its grids",
     "fee_update": "one event's fees change",
 }
-DEFAULTS: Final[dict[str, Any]] = {"shuffle": 1.0, "freeze_s": [5.0, 20.0], "pause_s": [5.0, 60.0]}
+DEFAULTS: Final[dict[str, Any]] = {
+    "shuffle": 1.0,
+    "stream_first": 0.5,
+    "freeze_s": [5.0, 20.0],
+    "pause_s": [5.0, 60.0],
+}
 _RANGES: Final = ("answer_delay_ms", "read_lag_ms", "frame_delay_ms", "freeze_s", "pause_s")
 
 

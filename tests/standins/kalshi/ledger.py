@@ -63,7 +63,8 @@ class Ledger:
         held = self.positions.setdefault(market.place, Position())
         size, cost = held.size, held.cost
         own = value if size > 0 else MICRO - value
-        paid = cost - held.realized if refund else abs(size) * own // MICRO  # a void undoes every trade
+        # a void undoes every trade, closed ones too
+        paid = cost - held.realized if refund else abs(size) * own // MICRO
         rest = 0 if refund or value in (0, MICRO) else paid % 10_000  # less than a cent is kept
         paid -= rest
         self.cash[market.spec.exchange_index] += paid
@@ -130,7 +131,8 @@ def _settlement(
         "exchange_index": market.spec.exchange_index, "market_result": market.result,
         "yes_count_fp": count_text(yes), "yes_total_cost_dollars": money_text(cost if yes else 0),
         "no_count_fp": count_text(no), "no_total_cost_dollars": money_text(cost if no else 0),
-        "revenue": paid // 10_000, "value": None if market.value < 0 else value // 10_000, "fee_cost": money_text(fees),
+        "revenue": paid // 10_000, "value": None if market.value < 0 else value // 10_000,
+        "fee_cost": money_text(fees),
         "settled_time": iso(now_ns),
     }  # fmt: skip
 

@@ -93,7 +93,10 @@ class Limits:
                 "refill_rate": int(self.write[0].rate), "bucket_capacity": int(self.write[0].capacity),
             },
             "grants": [
-                {"exchange_instance": "event_contract", "level": self.tier, "expires_ts": None, "source": "manual"}
+                {
+                    "exchange_instance": "event_contract", "level": self.tier, "expires_ts": None,
+                    "source": "manual",
+                }
             ],
         }  # fmt: skip
 

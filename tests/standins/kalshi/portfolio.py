@@ -183,13 +183,15 @@ class Portfolio:
         ask.primary_only()
         wanted, kinds = ask.text("settlement_status", "unsettled"), ask.words("count_filter")
         ticker, event, shard = ask.text("ticker"), ask.text("event_ticker"), ask.whole("exchange_index")
-        rows, by_event = [], {}
+        rows: list[Json] = []
+        by_event: dict[str, list[Json]] = {}
         for row, its_event in self.venue.history.all_at("position", ask.as_of_ns):
             settled = self.venue.by_ticker[row["ticker"]].status == "finalized"
             if wanted != "all" and settled != (wanted == "settled"):
                 continue
             empty = {
-                "position": row["position_fp"] == "0.00", "total_traded": row["total_traded_dollars"] == "0.000000",
+                "position": row["position_fp"] == "0.00",
+                "total_traded": row["total_traded_dollars"] == "0.000000",
             }  # fmt: skip
             if any(empty.get(kind, False) for kind in kinds) or (ticker and row["ticker"] != ticker):
                 continue
@@ -346,7 +348,7 @@ class Portfolio:
 
 def _is_uuid(text: Any) -> bool:
     try:
-        return str(uuid.UUID(text)) == text.lower()
+        return str(uuid.UUID(text)) == str(text).lower()
     except (ValueError, AttributeError, TypeError):
         return False
 
@@ -360,5 +362,6 @@ def _event_position(name: str, held: list[Json]) -> Json:
         "event_ticker": name, "total_cost_dollars": total("total_traded_dollars"),
         "total_cost_shares_fp": count_text(shares * 10_000),
         "event_exposure_dollars": total("market_exposure_dollars"),
-        "realized_pnl_dollars": total("realized_pnl_dollars"), "fees_paid_dollars": total("fees_paid_dollars"),
+        "realized_pnl_dollars": total("realized_pnl_dollars"),
+        "fees_paid_dollars": total("fees_paid_dollars"),
     }  # fmt: skip

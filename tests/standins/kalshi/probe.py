@@ -1,4 +1,4 @@
-"""A plain client of the stand-in for its own tests: signs, sends, reads frames. It knows nothing of the product."""
+"""A plain client of the stand-in for its own tests: signs, sends, reads frames, knows nothing else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,30 @@ from standins.kalshi.server import KalshiStandIn
 from standins.kalshi.values import MS
 
 PREFIX = "/trade-api/v2"
+ORDERS = "/portfolio/events/orders"
 QUIET_S = 0.05
+
+
+def still(**given: Any) -> KalshiStandIn:
+    """A venue whose time passes only when told, with tokens enough."""
+    return KalshiStandIn(speed=0, tier=given.pop("tier", "prestige"), **given)
+
+
+def code(body: Any) -> Any:
+    """The code of a nested error."""
+    return body["error"]["code"]
+
+
+def details(body: Any) -> Any:
+    """Its details."""
+    return body["error"].get("details", "")
+
+
+def agrees(server: KalshiStandIn) -> Any:
+    """What is true, once it has been checked against the simulated exchange."""
+    truth = server.do("truth")
+    assert truth["unexplained"] == []
+    return truth
 
 
 def run(test: Coroutine[Any, Any, Any]) -> None:
@@ -69,7 +92,7 @@ class Probe:
 
     async def place(self, **changes: Any) -> tuple[int, Any]:
         """Send such an order."""
-        return await self.call("POST", "/portfolio/events/orders", self.order(**changes))
+        return await self.call("POST", ORDERS, self.order(**changes))
 
     async def placed(self, **changes: Any) -> dict[str, Any]:
         """Send such an order, which must be taken."""
@@ -81,6 +104,15 @@ class Probe:
         """An order as a read shows it."""
         body = await self.get(f"/portfolio/orders/{order_id}")
         return dict(body["order"])
+
+    async def upgrade_status(self, *, signed: bool = True) -> int:
+        """How the stream's address answers a request that does not upgrade."""
+        assert self._session is not None
+        headers = sign(self.key, self.server.now_ns() // MS, "GET", "/trade-api/ws/v2") if signed else {}
+        url = self.server.ws_url.replace("ws:", "http:")
+        async with self._session.get(url, headers=headers) as answer:
+            await answer.read()
+            return answer.status
 
     async def connect(self) -> Wire:
         """A signed stream."""

@@ -354,7 +354,8 @@ def candle_json(end: int, candles: list[Candle]) -> Json:
     }
     if prices:
         values = (
-            prices[0], max(prices), min(prices), prices[-1], sum(prices) // len(prices), min(prices), max(prices)
+            prices[0], max(prices), min(prices), prices[-1], sum(prices) // len(prices), min(prices),
+            max(prices),
         )  # fmt: skip
         price |= {name: price_text(value) for name, value in zip(list(price)[:7], values, strict=True)}
     return {

@@ -43,7 +43,7 @@ class SdkTypes:
             return self._of_interface(value, kind, path)
         if kind in self.enums:
             return [] if value in self.enums[kind] else [f"{path} is {value!r}, no {kind}"]
-        plain = {"string": str, "number": (int, float), "boolean": bool}
+        plain: dict[str, Any] = {"string": str, "number": (int, float), "boolean": bool}
         if kind not in plain:
             return [f"{path}: the SDK's type {kind} is not understood"]
         right = isinstance(value, plain[kind]) and (kind == "boolean" or not isinstance(value, bool))

@@ -36,6 +36,7 @@ PREFIX: Final = "/trade-api/v2"
 WS_PATH: Final = "/trade-api/ws/v2"
 HEARTBEAT_S: Final = 10.0
 TICK_S: Final = 0.004
+STREAM_FIRST_MS: Final = 2.0
 HAZARD_STEP_S: Final = 1.0  # venue time between looks at the hazards
 RESTRICTED: Final = ("Sports", "Elections", "Entertainment")
 
@@ -82,7 +83,8 @@ PRIVATE_ROUTES: Final = (
     ("GET", "/historical/fills", "nothing_old"), ("GET", "/historical/positions", "nothing_old"),
 )  # fmt: skip
 DEAD_ROUTES: Final = (
-    ("POST", f"{_P}/orders"), ("DELETE", f"{_P}/orders/{{order_id}}"), ("POST", f"{_P}/orders/{{order_id}}/amend"),
+    ("POST", f"{_P}/orders"), ("DELETE", f"{_P}/orders/{{order_id}}"),
+    ("POST", f"{_P}/orders/{{order_id}}/amend"),
     ("POST", f"{_P}/orders/{{order_id}}/decrease"), ("POST", f"{_P}/orders/batched"),
     ("DELETE", f"{_P}/orders/batched"),
 )  # fmt: skip
@@ -99,10 +101,10 @@ class KalshiStandIn:
     """
 
     def __init__(
-        self, catalog: Catalog | None = None, *, port: int = 0, speed: float = 1.0, start_ns: int | None = None,
-        tier: str = "basic", cash_dollars: float = 10_000.0, shards: Sequence[int] = (0, 1, 2, 3),
-        faults: Mapping[str, Any] | None = None, seed: int = 1, keys: Sequence[ApiKey] = (),
-        direct_member: bool = True, skew_ms: int = 10_000,
+        self, catalog: Catalog | None = None, *, port: int = 0, speed: float = 1.0,
+        start_ns: int | None = None, tier: str = "basic", cash_dollars: float = 10_000.0,
+        shards: Sequence[int] = (0, 1, 2, 3), faults: Mapping[str, Any] | None = None, seed: int = 1,
+        keys: Sequence[ApiKey] = (), direct_member: bool = True, skew_ms: int = 10_000,
     ) -> None:  # fmt: skip
         self.speed = speed
         self.faults = FaultBox(faults, seed=seed)
@@ -227,6 +229,7 @@ class KalshiStandIn:
         self.requests["ws"] += 1
         try:
             self._require_key(request)
+            self._check_upgrade()
         except RefusedError as error:
             return web.json_response(error.body, status=error.status)
         socket = web.WebSocketResponse(max_msg_size=64 << 20, compress=False)
@@ -242,6 +245,10 @@ class KalshiStandIn:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         return socket
+
+    def _check_upgrade(self) -> None:
+        if self.faults.hits("refuse_upgrade"):
+            raise RefusedError(502, {"code": "bad_gateway", "message": "bad gateway"})
 
     async def _beat(self, socket: web.WebSocketResponse) -> None:
         while not socket.closed:
@@ -324,12 +331,7 @@ class KalshiStandIn:
 
     def _pay(self, request: web.Request, raw: bytes, path: str) -> bool:
         fields = dict(request.query) | _object(raw)
-        shard = fields.get("exchange_index")
-        shard = (
-            int(shard)
-            if isinstance(shard, int) or (isinstance(shard, str) and shard.isascii() and shard.isdigit())
-            else None
-        )
+        shard = _shard(fields.get("exchange_index"))
         batch = path.endswith("/batched")
         items = len(fields["orders"]) if batch and isinstance(fields.get("orders"), list) else 1
         single = "/events/orders" in path and not batch
@@ -345,8 +347,8 @@ class KalshiStandIn:
         if expires is None or expires * SECOND > self.now_ns():
             return False
         body = _object(raw)
-        items = body.get("orders") if isinstance(body.get("orders"), list) else [body]
-        for item in items or []:
+        items = body["orders"] if isinstance(body.get("orders"), list) else [body]
+        for item in items:
             market = self.venue.by_ticker.get(str(item.get("ticker"))) if isinstance(item, dict) else None
             if market is not None:
                 series = self.venue.events[market.spec.event].series
@@ -377,6 +379,8 @@ class KalshiStandIn:
             elif status != 204 and self.faults.hits("malformed_answer"):
                 return web.Response(status=status, body=b'{"order_id":', content_type="application/json")
         delay_ms = self.faults.draw("answer_delay_ms")
+        if self.faults.hits("stream_first"):
+            delay_ms = max(delay_ms, STREAM_FIRST_MS)
         if delay_ms:
             await asyncio.sleep(delay_ms / 1000)
         return await self._answer(request, status, body)
@@ -421,6 +425,12 @@ def _object(raw: bytes) -> Json:
     except msgspec.DecodeError:
         return {}
     return body if isinstance(body, dict) else {}
+
+
+def _shard(given: Any) -> int | None:
+    """A shard as a body or a query names it; None: it does not."""
+    text = str(given)
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def _dead(_ask: Ask) -> Json:

@@ -207,7 +207,8 @@ class Stream:
         if not isinstance(body, dict):
             self.error(1)
             return
-        number = body.get("id") if isinstance(body.get("id"), int) else 0
+        given = body.get("id")
+        number = given if isinstance(given, int) else 0
         params = body.get("params")
         name = str(body.get("cmd"))
         if name == "list_subscriptions":
