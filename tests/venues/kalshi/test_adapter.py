@@ -106,6 +106,7 @@ def test_a_quote_carries_every_protection(rig):
             "client_order_id": "test-7",
             "exchange_index": 2,
             "post_only": True,
+            "subaccount": 0,
             "cancel_order_on_pause": True,
             "expiration_time": 2_000_000_000,
             "order_group_id": "g2",
@@ -256,7 +257,7 @@ def test_a_cancel_waits_for_the_answer_to_its_order(rig):
         wire.send(0, [c.Cancel(order_id=7, market=0)])
         assert await ear.until(e.Closed) == e.Closed(order_id=7, why="none", filled=0)
         assert [type(event) for event in ear.events] == [e.Sent, e.Accepted, e.Closed]
-        assert venue.log[-1][2] == {"exchange_index": "2", "market_ticker": "KXA-1"}
+        assert venue.log[-1][2] == {"subaccount": "0", "exchange_index": "2", "market_ticker": "KXA-1"}
 
     rig(body)
 
@@ -625,6 +626,8 @@ def test_a_fill_without_our_id_is_looked_up(rig, bodies):
         ),
         ({"status": "frozen"}, None),
         ({"client_order_id": "other-7"}, None),
+        ({"subaccount_number": 3}, None),
+        ({"subaccount_number": None}, e.Accepted(order_id=7, venue_id="o-1", filled=4_000_000)),
         ({"ticker": "KXOTHER"}, None),
     ],
 )

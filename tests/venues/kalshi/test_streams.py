@@ -236,8 +236,8 @@ def test_a_book_that_falls_below_zero_is_asked_for_again(live, small):
 
 def test_bad_frames_are_counted_and_survived(live, small, bodies):
     async def body(venue, ear, streams):
-        await venue.raw(b"{not json")
-        await venue.raw({"type": "fill", "sid": 99, "msg": {"trade_id": 7}})
+        await venue.raw({"type": "market_position", "sid": 99, "msg": {"market_ticker": 7}})
+        await venue.raw({"type": "trade", "sid": 99, "msg": {"market_ticker": 7}})
         await venue.raw({"type": "error", "id": 77, "msg": {"code": 5, "msg": "unknown command"}})
         await venue.raw({"type": "brand_new", "msg": {}})
         await venue.say("fill", "fill", **bodies.FRAMES["fill"])
@@ -303,5 +303,16 @@ def test_an_order_message_reaches_the_adapter_and_its_refusal_counts(live, small
         streams._on_frame = refuse
         await venue.say("user_orders", "user_order", **bodies.FRAMES["user_order"])
         await small.until(lambda: streams.malformed == 1)
+
+    live(body)
+
+
+@pytest.mark.parametrize("kind", ["fill", "user_order", "order_group_updates", None])
+def test_a_message_about_us_that_cannot_be_read_is_a_new_connection(live, kind):
+    async def body(venue, ear, streams):
+        await venue.raw(b"{not json" if kind is None else {"type": kind, "sid": 99, "msg": {"trade_id": 7}})
+        assert "can't be read" in (await ear.until(FeedDown)).why
+        assert (await ear.until(Malformed)).count == 1
+        await ear.until(FeedUp, 2)
 
     live(body)

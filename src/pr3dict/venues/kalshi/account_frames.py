@@ -27,8 +27,9 @@ REASONS: Final[Mapping[str, str]] = {
 class AccountFrames:
     """Turns private frames into events; `unlisted` counts those of markets that are not ours."""
 
-    def __init__(self, orders: OwnOrders, lives: Lives, groups: Mapping[str, int]) -> None:
-        """`groups` are the ids of our order groups."""
+    def __init__(self, orders: OwnOrders, lives: Lives, groups: Mapping[str, int], subaccount: int) -> None:
+        """`groups` are the ids of our order groups; what names another subaccount is not ours."""
+        self._subaccount = subaccount
         self.unlisted = 0
         self.unknown_words: dict[str, int] = {}
         self._orders = orders
@@ -52,7 +53,7 @@ class AccountFrames:
                 return self._group(frame, now_ns)
 
     def _fill(self, fill: FillMessage, now_ns: int) -> tuple[Control, ...] | FillMessage:
-        if fill.market_ticker not in self._lives:
+        if fill.market_ticker not in self._lives or fill.subaccount not in (None, self._subaccount):
             self.unlisted += 1
             return ()
         order_id = self._orders.of_client_id(fill.client_order_id) or self._orders.of_venue_id(fill.order_id)
@@ -85,7 +86,8 @@ class AccountFrames:
         order_id = self._orders.of_client_id(order.client_order_id) or self._orders.of_venue_id(
             order.order_id
         )
-        if not order_id or order.ticker not in self._lives:
+        ours = order.subaccount_number in (None, self._subaccount) and order.ticker in self._lives
+        if not order_id or not ours:
             self.unlisted += 1
             return ()
         self._orders.named(order_id, order.order_id)

@@ -77,7 +77,7 @@ class AdapterTerms(msgspec.Struct, frozen=True, kw_only=True):
     group_limit: int = 0  # contracts of one shard that may trade within 15 s; 0: no order group
     place_wait_ns: int = NS_PER_SECOND // 2  # a new order that waits longer for the budget is not sent
     batch_from: int = 4  # so many new orders, or cancels, at once go as one batch
-    subaccount: int | None = None
+    subaccount: int = 0  # always named: left out, some of Kalshi's calls mean all, others the primary one
 
 
 def group_limit(sweep_loss_micros: int, loss_a_contract_micros: int = 1_000_000) -> int:
@@ -118,7 +118,7 @@ class KalshiWire:
         self._requests = KalshiOrders(http, subaccount=terms.subaccount)
         self._maker = Requests(self.orders, self.lives, terms.subaccount)
         self._reads = KalshiReads(self.rest, self.orders, self.lives, clock)
-        self._frames = AccountFrames(self.orders, self.lives, self.groups)
+        self._frames = AccountFrames(self.orders, self.lives, self.groups, terms.subaccount)
         self._http = http
         self._sink = sink
         self._clock = clock

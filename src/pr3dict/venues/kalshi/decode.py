@@ -92,6 +92,7 @@ class _Envelope(msgspec.Struct):
     seq: int = 0
 
 
+UNREADABLE = "unreadable"  # what `KalshiDecoder.kind` says of a frame that has no type
 KNOWN_TYPES = frozenset({"orderbook_snapshot", "orderbook_delta", "trade", "ticker"})
 
 
@@ -219,6 +220,7 @@ class KalshiDecoder:
         try:
             envelope = self._envelope.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            self.kind = UNREADABLE
             raise _refused(raw, error) from None
         if envelope.type in KNOWN_TYPES:
             raise _refused(raw, error)

@@ -22,7 +22,7 @@ from pr3dict.domain.errors import DataError
 from pr3dict.domain.events import BookInvalid, ClockSkewed, FeedAlive, FeedDown, FeedUp, Malformed
 from pr3dict.domain.units import NS_PER_SECOND
 from pr3dict.kernels import dtypes as d
-from pr3dict.venues.kalshi.decode import KalshiDecoder
+from pr3dict.venues.kalshi.decode import UNREADABLE, KalshiDecoder
 from pr3dict.venues.kalshi.frames import (
     ErrorFrame,
     Frame,
@@ -41,6 +41,7 @@ PUBLIC: Final = (BOOKS, "trade")
 GLOBAL: Final = ("market_lifecycle_v2",)
 PRIVATE: Final = ("fill", "user_orders", "market_positions", "order_group_updates")
 LOSSY: Final = frozenset({"trade", "ticker"})  # a hole in them breaks nothing that we keep
+ABOUT_US: Final = frozenset({UNREADABLE, "fill", "user_order", "order_group_updates"})
 TICKERS_A_COMMAND: Final = 500
 PING_NS: Final = NS_PER_SECOND
 SILENT_NS: Final = 5 * NS_PER_SECOND
@@ -294,6 +295,8 @@ class KalshiStreams:
                 self._hear_other(self._decoder.kind, raw, now_ns)
         except DataError as error:
             self._refuse(error)
+            if self._decoder.kind in ABOUT_US:
+                raise StreamLost(f"a message about our orders can't be read: {error}"[:200]) from None
 
     def _refuse(self, error: DataError) -> None:
         """A message that can't be read; where it was about a book, that book is lost."""
