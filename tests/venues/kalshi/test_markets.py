@@ -197,3 +197,16 @@ def test_unknown_news_distrusts_the_book_and_other_markets_are_ignored(lives):
     )
     assert len(rows) == 0 and events == ()
     assert isinstance(rows, np.ndarray) and lives.unknown_words == {"turned_inside_out": 1}
+
+
+def test_the_clock_is_not_turned_back_by_a_late_body(make, bodies):
+    lives = Lives([make(market={"status": "initialized"})])
+    life = lives["KXA-1"]
+    early = made(m.Market, {**bodies.MARKET, "status": "initialized"})
+    assert kinds(lives.tick(life.open_ns)) == [(3, d.STATUS, d.ACTIVE)]
+    assert len(lives.reread(early, life.open_ns + 1)[0]) == 0
+    assert kinds(lives.tick(life.close_ns)) == [(3, d.STATUS, d.CLOSED)]
+    assert len(lives.reread(made(m.Market, bodies.MARKET), life.close_ns + 1)[0]) == 0
+    later = {**bodies.MARKET, "close_time": "2026-12-02T00:00:00Z"}  # the close moved: it is open after all
+    rows, _ = lives.reread(made(m.Market, later), life.close_ns + 1)
+    assert [kind for _, kind, _ in kinds(rows)] == [d.CLOSE_TIME, d.STATUS] and rows["aux"][1] == d.ACTIVE

@@ -33,7 +33,7 @@ def live(small, bodies):
     """Runs a test body against a venue and connected streams."""
 
     @asynccontextmanager
-    async def connected(**options):
+    async def connected(markets=MARKETS, **options):
         async with small.SmallVenue(bodies) as venue:
             ear, frames = small.Ear(), []
             links = Reconnects(Backoff(5_000_000, 50_000_000, random.Random(7).randrange), 10**9)
@@ -42,7 +42,7 @@ def live(small, bodies):
                 small.SIGNER,
                 small.WallClock(),
                 ear,
-                MARKETS,
+                markets,
                 lambda frame, _: frames.append(frame),
                 links,
                 **options,
@@ -316,3 +316,18 @@ def test_a_message_about_us_that_cannot_be_read_is_a_new_connection(live, kind):
         await ear.until(FeedUp, 2)
 
     live(body)
+
+
+def test_hundreds_of_markets_share_one_connection(live, small):
+    many = {f"KXM-{row}": row for row in range(1_200)}
+
+    async def body(venue, ear, streams):
+        await small.until(lambda: len(ear.rows) == 1_200, 10)
+        asked = [
+            c["params"] for c in venue.commands if c.get("params", {}).get("channels") == ["orderbook_delta"]
+        ]
+        assert [len(params["market_tickers"]) for params in asked] == [500, 500, 200]
+        assert {int(rows["market"][0]) for rows in ear.rows} == set(range(1_200))
+        assert not streams._snapshots and streams.connections == 1
+
+    live(body, markets=many)

@@ -455,6 +455,8 @@ class KalshiWire:
         if len(rows):
             self._sink.put_rows(rows)
         self._tell(*events)
+        if frame.msg.event_type == "activated" and frame.msg.market_ticker in self.lives:
+            self._spawn(self._read(ReadOrders(venue="kalshi")))  # what rested there was wiped, told or not
         if frame.msg.event_type == "settled" and not events and frame.msg.market_ticker in self.lives:
             self._spawn(self._reread((frame.msg.market_ticker,)))
 

@@ -234,11 +234,20 @@ class Lives:
         if status is None:
             self.unknown_words[market.status] = self.unknown_words.get(market.status, 0) + 1
             status = MarketStatus.PAUSED
+        if _is_behind(status, life, now_ns):
+            status = life.status
         if status is not life.status:
             rows.append(self._to(market.ticker, status, now_ns))
         if status is MarketStatus.SETTLED:
             events = _payout(row, life.value_micros, market.result or "")
         return (np.concatenate(rows) if rows else np.zeros(0, d.EVENT)), events
+
+
+def _is_behind(status: MarketStatus, life: Life, now_ns: int) -> bool:
+    """Whether a body still says what the clock has overtaken: not open yet, or not closed yet."""
+    if status is MarketStatus.INITIALIZED:
+        return life.open_ns <= now_ns
+    return status in (MarketStatus.ACTIVE, MarketStatus.PAUSED) and life.close_ns <= now_ns
 
 
 # What a result pays where no value is stated; a scalar one states its value or can't be booked.
