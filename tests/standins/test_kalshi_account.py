@@ -74,13 +74,17 @@ def test_positions_net_through_zero_and_cash_follows():
             await probe.placed(side="ask", price="0.4800", count="25", time_in_force="immediate_or_cancel")
             held = (await probe.get("/portfolio/positions"))["market_positions"][0]
             assert held["position_fp"] == "-15.00"
+            await probe.placed(price="0.5200", count="5", time_in_force="immediate_or_cancel")
+            closer = (await probe.get("/portfolio/positions"))["market_positions"][0]
+            assert (closer["position_fp"], closer["market_exposure_dollars"]) == ("-10.00", "5.200000")
+            assert closer["realized_pnl_dollars"] == "-0.600000"  # and 5 x (0.48 - 0.52)
             assert held["market_exposure_dollars"] == "7.800000"  # 15 NO at 0.52
             assert held["realized_pnl_dollars"] == "-0.400000"  # 10 x (0.48 - 0.52)
             event = (await probe.get("/portfolio/positions"))["event_positions"][0]
-            assert event["event_exposure_dollars"] == "7.800000"
+            assert event["event_exposure_dollars"] == "5.200000"
             truth = agrees(server)
             fees = sum(float(fill["fee_cost"]) for fill in truth["fills"])
-            assert float(truth["cash"]["0"]) == pytest.approx(10_000 - 0.4 - 7.8 - fees)
+            assert float(truth["cash"]["0"]) == pytest.approx(10_000 - 0.6 - 5.2 - fees)
             balance = await probe.get("/portfolio/balance", exchange_index=0)
             assert balance["balance_dollars"] == truth["cash"]["0"]
             assert (await probe.call("GET", "/portfolio/balance", exchange_index=9))[0] == 404
@@ -202,6 +206,10 @@ def test_tokens_run_out_and_come_back():
             assert (await probe.place(ticker=T1, exchange_index=-1))[0] == 429  # billed to every bucket
             server.pass_time(0.1)
             assert [(await probe.place())[0] for _ in range(2)] == [201, 429]
+            server.pass_time(1)
+            routed = [(await probe.place(ticker=T1, exchange_index=-1))[0] for _ in range(10)]
+            assert routed == [201] * 10
+            assert (await probe.place(ticker=T1, exchange_index=1))[0] == 429  # that one's bucket as well
             server.pass_time(1)
             orders = [probe.order() for _ in range(11)]
             assert (await probe.call("POST", f"{ORDERS}/batched", {"orders": orders}))[0] == 429

@@ -15,7 +15,8 @@ from standins.kalshi.values import MS
 
 PREFIX = "/trade-api/v2"
 ORDERS = "/portfolio/events/orders"
-QUIET_S = 0.05
+FROZEN_S = 0.5
+LAST = 987_654_321
 
 
 def still(**given: Any) -> KalshiStandIn:
@@ -132,16 +133,25 @@ class Wire:
         await self.socket.send_json({"id": number, "cmd": cmd, "params": params})
 
     async def frames(self) -> list[dict[str, Any]]:
-        """What has arrived when nothing more comes; an end of the connection is a frame of type "end"."""
+        """What was sent by now: all up to the answer to a command of our own, which a frozen stream lacks.
+
+        An end of the connection is a frame of type "end".
+        """
         found: list[dict[str, Any]] = []
-        while True:
-            try:
-                message = await self.socket.receive(timeout=QUIET_S)
-            except TimeoutError:
-                return found
-            if message.type is not aiohttp.WSMsgType.TEXT:
-                return [*found, {"type": "end"}]
-            found.append(json.loads(message.data))
+        try:
+            await self.socket.send_json({"id": LAST, "cmd": "list_subscriptions"})
+            while True:
+                message = await self.socket.receive(timeout=FROZEN_S)
+                if message.type is not aiohttp.WSMsgType.TEXT:
+                    return [*found, {"type": "end"}]
+                frame = json.loads(message.data)
+                if frame.get("id") == LAST:
+                    return found
+                found.append(frame)
+        except TimeoutError:
+            return found
+        except ConnectionError:
+            return [*found, {"type": "end"}]
 
     async def subscribe(self, *channels: str, **params: Any) -> list[dict[str, Any]]:
         """Subscribe and return the frames that follow."""
