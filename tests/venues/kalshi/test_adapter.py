@@ -21,7 +21,7 @@ from pr3dict.kernels import dtypes as d
 from pr3dict.venues.kalshi import models as m
 from pr3dict.venues.kalshi.account_models import Fill
 from pr3dict.venues.kalshi.adapter import AdapterTerms, KalshiWire, group_limit
-from pr3dict.venues.kalshi.budget import ORDERS, Budget
+from pr3dict.venues.kalshi.budget import ORDERS, Budget, Charge
 from pr3dict.venues.kalshi.frames import read_frame
 from pr3dict.venues.kalshi.http import KalshiHttp
 from pr3dict.venues.kalshi.markets import life_of, listed
@@ -258,6 +258,23 @@ def test_a_cancel_waits_for_the_answer_to_its_order(rig):
         assert await ear.until(e.Closed) == e.Closed(order_id=7, why="none", filled=0)
         assert [type(event) for event in ear.events] == [e.Sent, e.Accepted, e.Closed]
         assert venue.log[-1][2] == {"subaccount": "0", "exchange_index": "2", "market_ticker": "KXA-1"}
+
+    rig(body)
+
+
+def test_an_order_that_is_cancelled_before_its_turn_never_leaves(rig, small):
+    async def body(venue, ear, wire):
+        budget, now_ns = wire._http.budget, wire._clock.now_ns()
+        for _ in range(8):
+            assert budget.take(Charge(10, write=True, shard=2), now_ns)
+        wire.send(0, [place()])
+        await asyncio.sleep(0.02)
+        wire.send(0, [c.Cancel(order_id=7, market=0)])
+        assert (await ear.until(e.NotSent)).order_id == 7
+        await asyncio.sleep(0.05)
+        assert venue.log == [] and [type(event) for event in ear.events] == [e.Sent, e.NotSent]
+        wire.send(0, [place(order_id=8)])
+        await ear.until(e.Accepted)
 
     rig(body)
 

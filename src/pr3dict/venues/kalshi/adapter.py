@@ -240,7 +240,7 @@ class KalshiWire:
     # --- new orders -------------------------------------------------------------------------------
 
     def _send_places(self, places: list[Place]) -> None:
-        ready: list[Place] = []
+        ready: list[tuple[Place, OwnOrder]] = []
         for place in places:
             if self.fired and self._maker.group(place.market) in self.fired:
                 self._tell(NotSent(order_id=place.order_id, why=NO_GROUP))
@@ -248,18 +248,21 @@ class KalshiWire:
             own = OwnOrder(place.order_id, place.market, place.side, place.price, place.size)
             own.placing = True
             self.orders.add(own)
-            ready.append(place)
+            ready.append((place, own))
         if len(ready) >= self.terms.batch_from:
-            self._spawn(self._place_batch(ready))
+            self._spawn(self._place_batch([place for place, _ in ready]))
         else:
-            for place in ready:
-                self._spawn(self._place(place))
+            for place, own in ready:
+                self._spawn(self._place(place, own))
 
-    async def _place(self, place: Place) -> None:
+    async def _place(self, place: Place, own: OwnOrder) -> None:
         try:
             request = self._maker.create(place)
             self._tell(*self._maker.sent(place))
-            answer = await self._requests.create(request, wait_ns=self.terms.place_wait_ns)
+            answer = await self._requests.create(
+                request, wait_ns=self.terms.place_wait_ns, wanted=lambda: not own.unwanted
+            )
+            own.dropped = answer.outcome.verdict is Verdict.NOT_SENT
             self._malformed(answer.malformed)
             self._tell(*self._maker.placed(place, answer.outcome, answer.body))
         except DataError as error:
@@ -317,6 +320,12 @@ class KalshiWire:
         return found.order_id
 
     async def _cancel(self, cancel: Cancel) -> None:
+        own = self.orders.get(cancel.order_id)
+        if own is not None and own.placing:
+            own.unwanted = True
+            await own.answered.wait()
+        if own is not None and own.dropped:
+            return  # `NotSent` has said everything
         try:
             venue_id = await self._venue_id(cancel.order_id, cancel.venue_id, cancel.market)
         except (ReadFailedError, DataError) as error:

@@ -6,7 +6,7 @@ Nothing is retried here: only who knows what a request does may repeat it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
@@ -28,6 +28,7 @@ CONNECT_S: Final = 3.0
 MAX_BODY: Final = 64 << 20
 _JSON: Final = {"Content-Type": "application/json"}
 _TOO_SLOW: Final = Outcome(Verdict.NOT_SENT, "rate_limit", "", "the request budget was spent for too long")
+_UNWANTED: Final = Outcome(Verdict.NOT_SENT, "not_sent", "", "cancelled before its turn came")
 
 HOSTS: Final[Mapping[str, tuple[str, str]]] = {
     "prod": (
@@ -54,6 +55,7 @@ class Call(NamedTuple):
     items: int = 1
     signed: bool = True
     wait_ns: int = NEVER_NS  # longest that it may wait for the budget
+    wanted: Callable[[], bool] | None = None  # asked when its turn has come; None: it is
 
 
 class Reply(NamedTuple):
@@ -123,6 +125,8 @@ class KalshiHttp:
         """Wait for the budget, sign, send, judge."""
         if not await self._paid(call):
             return Reply(_TOO_SLOW)
+        if call.wanted is not None and not call.wanted():
+            return Reply(_UNWANTED)
         return await self._send(call)
 
     def charge(self, call: Call) -> Charge:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -58,10 +58,12 @@ class KalshiOrders:
 
     # --- orders -----------------------------------------------------------------------------------
 
-    async def create(self, order: a.CreateOrder, *, wait_ns: int = NEVER_NS) -> Answer:
-        """A new order; its budget may be waited for `wait_ns`. Body: `Created`."""
-        shard = order.exchange_index
-        call = Call("POST", ORDERS, ORDERS, body=_encode(order), shard=shard, wait_ns=wait_ns)
+    async def create(
+        self, order: a.CreateOrder, *, wait_ns: int = NEVER_NS, wanted: Callable[[], bool] | None = None
+    ) -> Answer:
+        """A new order; its budget may be waited for `wait_ns`, if it is `wanted` then. Body: `Created`."""
+        body, shard = _encode(order), order.exchange_index
+        call = Call("POST", ORDERS, ORDERS, body=body, shard=shard, wait_ns=wait_ns, wanted=wanted)
         return await self._do(call, _created)
 
     async def create_batch(self, orders: Sequence[a.CreateOrder], *, wait_ns: int = NEVER_NS) -> Answer:

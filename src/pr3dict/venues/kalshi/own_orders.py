@@ -21,7 +21,18 @@ _PREFIX: Final = re.compile(r"[A-Za-z0-9]{4,32}")
 class OwnOrder:
     """What we know of one order; mutable, owned by `OwnOrders`. Sizes in micro-contracts."""
 
-    __slots__ = ("answered", "market", "order_id", "placing", "price", "side", "total", "venue_id")
+    __slots__ = (
+        "answered",
+        "dropped",
+        "market",
+        "order_id",
+        "placing",
+        "price",
+        "side",
+        "total",
+        "unwanted",
+        "venue_id",
+    )
 
     def __init__(self, order_id: int, market: int, side: int, price: int, total: int) -> None:
         self.order_id = order_id
@@ -31,6 +42,8 @@ class OwnOrder:
         self.total = total  # filled and resting together; UNKNOWN after a decrease, until Kalshi says
         self.venue_id = ""
         self.placing = False  # a request to place it waits or flies
+        self.unwanted = False  # a cancel came meanwhile
+        self.dropped = False  # it surely never left
         self.answered = asyncio.Event()  # that request has ended, however
 
 
