@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from email.utils import parsedate_to_datetime
 
 import aiohttp
 import pytest
@@ -72,6 +73,20 @@ def test_reads_lag_behind_writes():
             server.pass_time(0.4)
             await probe.call("DELETE", f"{ORDERS}/{rest}", exchange_index=0)
             assert (await probe.listed(rest))["status"] == "resting"
+
+    run(test())
+
+
+def test_the_venues_clock_can_be_off():
+    async def test():
+        async with still(faults={"clock_skew_ms": 8_000}) as server, Probe(server) as probe:
+            assert probe._session is not None
+            async with probe._session.get(server.url + "/exchange/status") as answer:
+                shown = parsedate_to_datetime(answer.headers["Date"]).timestamp()
+            assert 7 <= shown - server.now_ns() / 1e9 <= 8
+            assert (await probe.call("GET", "/portfolio/balance"))[0] == 200
+            server.faults.change({"clock_skew_ms": 12_000})
+            assert (await probe.call("GET", "/portfolio/balance"))[0] == 401
 
     run(test())
 

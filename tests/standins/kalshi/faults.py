@@ -24,7 +24,7 @@ HOOKS: Final[dict[str, str]] = {
     "answer_delay_ms": "answers leave this much later, so that stream frames come first ([low, high])",
     "stream_first": "the frames of a request leave before its answer, else after it (probability)",
     "read_lag_ms": "reads of the account are as of this long ago ([low, high])",
-    "clock_skew_ms": "the venue's clock for signatures is this much ahead (number)",
+    "clock_skew_ms": "the venue's clock is this much ahead, for signatures and in Date headers (number)",
     "cancel_all_reach_ms": "a cancel-all also takes orders placed this long after it (number)",
     "post_only_cancel": "a crossing post-only order is taken and cancelled, not refused (probability)",
     "refuse_upgrade": "a new connection is answered 502 (probability)",

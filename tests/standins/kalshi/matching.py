@@ -458,7 +458,9 @@ class Matching:
         order.reason = "Replaced"
         self.hear(self.exchange.cancel(self.now_ns, Cancel(order_id=order.key, market=order.market)))
         order.price, order.total, order.reason = price, order.filled + remaining, "Amend"
-        self.enter(order, remaining, tif)
+        if self.enter(order, remaining, tif):  # the book refused what every check let through
+            order.status, order.remaining = "canceled", 0
+            self.tell_order(order)
         order.reason = "" if order.is_open else order.reason
 
     def queue_ahead(self, order: Order) -> int:

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from email.utils import formatdate
 from typing import Any, Final, Self
 
 import msgspec
@@ -390,9 +391,12 @@ class KalshiStandIn:
             if request.transport is not None:
                 request.transport.abort()
             return web.Response(status=500)
+        ahead_s = self.faults.number("clock_skew_ms") / 1000
+        date = {"Date": formatdate(self.now_ns() / SECOND + ahead_s, usegmt=True)}
         if body is None:
-            return web.Response(status=status)
-        return web.Response(status=status, body=msgspec.json.encode(body), content_type="application/json")
+            return web.Response(status=status, headers=date)
+        raw = msgspec.json.encode(body)
+        return web.Response(status=status, body=raw, content_type="application/json", headers=date)
 
     # --- the admin endpoint -----------------------------------------------------------------------
 
