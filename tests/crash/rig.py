@@ -135,8 +135,8 @@ class Zygote:
     def _say(self, order: dict) -> None:
         self.process.stdin.write(json.dumps(order).encode() + b"\n")
 
-    def start(self, argv: list[str], log: Path, *, crash_at: str = "", kill_ms: float | None = None) -> None:
-        self._say({"argv": argv, "log": str(log), "crash_at": crash_at, "kill_ms": kill_ms})
+    def start(self, argv: list[str], log: Path, **more: object) -> None:
+        self._say({"argv": argv, "log": str(log), **more})
         assert "pid" in (self._hear(PATIENCE_S) or {})
 
     def signal(self, number: int) -> None:
@@ -169,8 +169,9 @@ class Trader:
         self.log = folder / "trader.log"
         self.argv = command_line(exchange, self.place, *settings)
 
-    def start(self, *, crash_at: str = "", kill_ms: float | None = None) -> None:
-        self.zygote.start(self.argv, self.log, crash_at=crash_at, kill_ms=kill_ms)
+    def start(self, **more: object) -> None:
+        """`crash_at` "name:n", `kill_ms`, and `file_bytes`: no file may grow beyond it."""
+        self.zygote.start(self.argv, self.log, **more)
 
     def kill(self) -> None:
         self.zygote.signal(signal.SIGKILL)

@@ -1,6 +1,6 @@
 """A process that has everything loaded and forks one life of `pr3dict` after the other, as fast as that goes.
 
-Lines of JSON on stdin. `{"argv": [...], "crash_at": "name:n", "kill_ms": 12.5, "log": FILE}` forks a child that
+Lines of JSON on stdin. `{"argv": [...], "crash_at": "name:n", "kill_ms": 12.5, "log": FILE, "file_bytes": N}` forks a child that
 runs the command line as the `pr3dict` script does; its process id is the answer, and a second answer when it
 ended. Meanwhile `{"signal": N}` is passed on. The child is killed from here, where nobody else can have its id.
 """
@@ -11,6 +11,7 @@ import select
 import signal
 import sys
 import time
+from resource import RLIM_INFINITY, RLIMIT_FSIZE, setrlimit
 
 from pr3dict.cli import main as program
 from pr3dict.kernels.warm import warm
@@ -18,6 +19,9 @@ from pr3dict.store import crash_points
 
 
 def preload() -> None:
+    import pyarrow.parquet  # noqa: F401
+
+    import pr3dict.cli.halt
     import pr3dict.cli.paper
     import pr3dict.cli.session
     import pr3dict.runtime.remote
@@ -34,6 +38,8 @@ def live(order: dict) -> None:
         log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(log, 1)
         os.dup2(log, 2)
+        if order.get("file_bytes"):
+            setrlimit(RLIMIT_FSIZE, (order["file_bytes"], RLIM_INFINITY))
         crash_points._left.update(crash_points.parse(order.get("crash_at", "")))
         sys.argv = ["pr3dict", *order["argv"]]
         try:

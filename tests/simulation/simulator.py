@@ -137,7 +137,8 @@ class Simulation:
     def _live_again(self) -> None:
         """The liveness phase ends early once orders rest again and nothing waits for the venue."""
         since, world = self.world.now_ns, self.world
-        for end in range(since + 10 * SECOND, since + self.options.liveness_ns + 1, 5 * SECOND):
+        latest = since + self.options.liveness_ns + self.options.life_ns
+        for end in range(since + 10 * SECOND, latest + 1, 5 * SECOND):
             world.run_until(end, self._check)
             process = self.process
             if process is not None and self.resting_ns > since + 6 * SECOND and self.venue.exchange.truth.open:

@@ -104,6 +104,11 @@ class Account:
             for venue in self.orders.missing:
                 self._reads[venue].soon("fills", now_ns)
             self.orders.missing.clear()
+        if self.orders.resolved:
+            for venue in self.orders.resolved:
+                if not self._reads[venue].ready:  # what it waits for may be over: do not let it wait longer
+                    self._reads[venue].soon("orders", now_ns)
+            self.orders.resolved.clear()
         for reads in self._reads.values():
             if not reads.ready and reads.is_confirmed(self._opened(reads.venue)):
                 reads.ready = True
