@@ -296,7 +296,7 @@ class Bench:
         frames = [frame.raw for frame in self.feed.frames]
         feeder = multiprocessing.get_context("fork").Process(target=feed_process, args=(port, frames, plan))
         feeder.start()
-        while self.run.received == 0:
+        while self.run.received == 0:  # noqa: ASYNC110 - a wait of milliseconds, once
             await asyncio.sleep(0.001)
         began, cpu = time.perf_counter(), time.process_time()
         memory: list[tuple[int, float]] = []

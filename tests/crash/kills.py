@@ -18,6 +18,7 @@ from pr3dict.store.mailbox import Mailbox
 
 LONGEST_MS = 3_000
 HALTED_CODE = 3
+INTERRUPTED_CODE = 130  # asked to end while it was still starting
 
 
 @dataclass
@@ -77,7 +78,7 @@ class Session:
         if code in (-signal.SIGKILL, -signal.SIGTERM):  # the latter before it listens to signals
             self.tally.kills += 1
             return True
-        if code not in (0, HALTED_CODE):
+        if code not in (0, HALTED_CODE, INTERRUPTED_CODE):
             self.note([f"ended with {code}: {self.trader.said()}"])
         return False
 

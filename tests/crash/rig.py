@@ -39,6 +39,9 @@ LIVELY = Regime(
     depth_rate=120.0,
 )
 SHORT = msgspec.structs.replace(LIVELY, name="short", about="the same, resolves early", hours=1.0)
+LOSING = msgspec.structs.replace(
+    LIVELY, name="losing", about="prices run away from what was bought", volatility=2.0, informed_rate=200.0
+)
 
 SETTINGS = (
     "base_spread=0.03", "min_spread=0.02", "min_liquidity=1", "min_existing_spread=0.01",
@@ -72,13 +75,15 @@ def until(happened, seconds: float = PATIENCE_S, every_s: float = 0.01):
 class Exchange:
     """`pr3dict exchange` as a process; its truth goes on whatever happens to the trader."""
 
-    def __init__(self, folder: Path, seed: int, *, speed: float = SPEED) -> None:
+    def __init__(
+        self, folder: Path, seed: int, regimes: tuple[Regime, ...] = (LIVELY, LIVELY, SHORT)
+    ) -> None:
         tapes = folder / "tapes"
         tapes.mkdir(parents=True)
-        for number, regime in enumerate((LIVELY, LIVELY, SHORT)):
+        for number, regime in enumerate(regimes):
             events, meta = market_tape(100 * seed + number, regime)
             write_tape(tapes / f"{number}.parquet", events, meta, sync=False)
-        command = [sys.executable, "-m", "pr3dict.cli.main", "exchange", str(tapes), "--speed", str(speed)]
+        command = [sys.executable, "-m", "pr3dict.cli.main", "exchange", str(tapes), "--speed", str(SPEED)]
         self.log = (folder / "exchange.log").open("w")
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True)
         line = self.process.stdout.readline()
@@ -118,6 +123,7 @@ class Zygote:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=environment(state)
         )
         self._rest = b""
+        self._lives = False
         assert self._hear(None) == {"ready": True}
 
     def _hear(self, seconds: float | None) -> dict | None:
@@ -136,7 +142,11 @@ class Zygote:
         self.process.stdin.write(json.dumps(order).encode() + b"\n")
 
     def start(self, argv: list[str], log: Path, **more: object) -> None:
+        if self._lives:  # of a test that failed
+            self.signal(signal.SIGKILL)
+            self.ended()
         self._say({"argv": argv, "log": str(log), **more})
+        self._lives = True
         assert "pid" in (self._hear(PATIENCE_S) or {})
 
     def signal(self, number: int) -> None:
@@ -145,6 +155,7 @@ class Zygote:
     def ended(self, seconds: float = PATIENCE_S) -> int | None:
         """The exit code (below 0: killed by that signal); None while it still runs."""
         answer = self._hear(seconds)
+        self._lives = answer is None
         return None if answer is None else answer["code"]
 
     def close(self) -> None:

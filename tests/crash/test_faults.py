@@ -18,7 +18,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from audit import check
 from kills import Session
-from rig import Exchange, Trader, Zygote, command_line, environment, until
+from rig import LOSING, Exchange, Trader, Zygote, command_line, environment, until
 
 from pr3dict.domain import commands as c
 from pr3dict.domain import events as e
@@ -128,7 +128,7 @@ def mounted(folder: Path, *options: str):
     try:
         yield folder
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def test_a_full_disk_ends_the_process(zygote, own_exchange, tmp_path: Path):
@@ -143,7 +143,7 @@ def test_a_full_disk_ends_the_process(zygote, own_exchange, tmp_path: Path):
                         file.write(bytes(size))
                 except OSError:
                     continue
-        assert zygote.ended() == FAILED
+        assert zygote.ended(20) == FAILED, logged(session)
         assert own_exchange.truth().open_orders == ()
         filler.unlink()
         assert session.finish().wrong == []
@@ -238,13 +238,19 @@ def test_the_damaged_ones_were_refused_for_their_damage(killed: Session):
 # --- a limit of the day -------------------------------------------------------------------------------
 
 
-def test_the_daily_loss_and_its_latch_survive(zygote, own_exchange, tmp_path: Path):
-    session = quoting(Session(zygote, own_exchange, tmp_path, "daily_loss_limit=0.05"))
+@pytest.fixture
+def losing_exchange(tmp_path):
+    with Exchange(tmp_path, seed=16, regimes=(LOSING, LOSING)) as found:
+        yield found
+
+
+def test_the_daily_loss_and_its_latch_survive(zygote, losing_exchange, tmp_path: Path):
+    session = quoting(Session(zygote, losing_exchange, tmp_path, "daily_loss_limit=0.05"))
     assert until(lambda: session.latch.read(), 60), "the limit was never hit"
     assert session.latch.read().reason == "daily_loss"
     day_start = until(lambda: day_start_of(session), 10, every_s=0.1)
     session.trader.kill()
-    orders = len(own_exchange.truth().order_ids)
+    orders = len(losing_exchange.truth().order_ids)
     for _ in range(2):
         quoting(session)
         assert until(lambda: day_start_of(session) == day_start, 10, every_s=0.1), (
@@ -256,7 +262,7 @@ def test_the_daily_loss_and_its_latch_survive(zygote, own_exchange, tmp_path: Pa
     session.trader.start()
     time.sleep(1.0)
     assert session.trader.stop() == HALTED
-    truth = own_exchange.truth()
+    truth = losing_exchange.truth()
     assert len(truth.order_ids) == orders
     assert check(session.trader.place.journal, truth, quiet=True).wrong == []
 

@@ -14,7 +14,7 @@ import time
 from resource import RLIM_INFINITY, RLIMIT_FSIZE, setrlimit
 
 from pr3dict.cli import main as program
-from pr3dict.kernels.warm import warm
+from pr3dict.runtime.brain_loader import load_brain
 from pr3dict.store import crash_points
 
 
@@ -27,7 +27,7 @@ def preload() -> None:
     import pr3dict.runtime.remote
     import pr3dict.runtime.status  # noqa: F401
 
-    warm()
+    load_brain()
 
 
 def live(order: dict) -> None:

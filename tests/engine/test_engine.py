@@ -334,7 +334,8 @@ def test_a_person_may_flatten_after_the_daily_loss():
 def test_nobody_flattens_on_a_book_that_is_not_known():
     desk = losing_desk()
     desk.at(2, e.BookInvalid(market=0, why="gap"))
-    assert placed(desk.at(3, e.Flatten(command_id="2", who="me", market=0, max_slippage_micros=60_000))) == []
+    flatten = e.Flatten(command_id="2", who="me", market=0, max_slippage_micros=60_000)
+    assert placed(desk.at(3, flatten)) == []
 
 
 @pytest.mark.parametrize("command", [
@@ -509,7 +510,8 @@ def test_a_mute_stream_of_one_market_is_found_by_another_route():
         step = desk.at(second, e.FeedAlive(venue="kalshi", venue_ns=now(second)))
         if any(isinstance(x, c.ReadBook) for x in step.commands):
             at = {"asked_ns": step.now_ns, "as_of_ns": step.now_ns + 1}
-            desk.at(second + 0.5, e.BookRead(market=0, bid_price=3000 - second, ask_price=4000 - second, **at))
+            moved = e.BookRead(market=0, bid_price=3000 - second, ask_price=4000 - second, **at)
+            desk.at(second + 0.5, moved)
     assert "book_differs" in desk.alert_names
     assert desk.sent(c.Resubscribe)
 

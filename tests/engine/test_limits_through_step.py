@@ -84,7 +84,7 @@ def unasked_ends():
 
 
 def churn():
-    desk, places = resting(max_churn=4, churn_life_seconds=10)
+    desk, _ = resting(max_churn=4, churn_life_seconds=10)
     for i in range(4):
         old = ((d.BID, 4500 + 300 * i, 0), (d.ASK, 5500 + 300 * i, 0))
         new = ((d.BID, 4800 + 300 * i, 40_000), (d.ASK, 5800 + 300 * i, 40_000))

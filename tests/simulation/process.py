@@ -9,7 +9,6 @@ import numpy as np
 from pr3dict.domain import commands as c
 from pr3dict.domain import events as e
 from pr3dict.engine.engine import Engine
-from pr3dict.engine.ports import Batch
 from pr3dict.engine.tracked import IN_DOUBT
 from pr3dict.kernels import dtypes as d
 from pr3dict.runtime.clock import ClockWatch, EngineTime
@@ -183,12 +182,14 @@ class Process:
             self._set_timer(now)
 
     def _step(self, now: int, data: d.Array, events: tuple[e.Control, ...]) -> None:
-        self.sim.before_step(self, now, Batch(now, data, tuple(events)))
         outcome = self.trader.step(now, data, events)
         for step in outcome.steps:
+            here = step.now_ns == now  # else a timer that was due before
+            self.sim.oracles.takes_in(step.inputs, data if here else NO_ROWS)
             self.sim.stepped(self, step)
             self.sim.oracles.cancels_leave(step, outcome.urgent, self.trader.waiting)
             self.sim.disk.append(step, self._durable, self._failed)
+        self.sim.oracles.takes_in((), data)
         self._send(outcome.urgent)
 
     def _set_timer(self, now: int) -> None:

@@ -85,10 +85,16 @@ class Shrinker:
                 parts = min(parts * 2, len(self.tape))
 
 
-def tell(outcome: Outcome, *, keep: bool = True, say: Callable[[str], object] = print) -> Path | None:
+def tell(
+    outcome: Outcome,
+    *,
+    keep: bool = True,
+    say: Callable[[str], object] = print,
+    most_runs: int = MOST_RUNS,
+) -> Path | None:
     """Shrink a failing seed and print its story; keeps the tape."""
     say(f"\nseed {outcome.seed} breaks {outcome.violation}; making it smaller ...")
-    shrinker = Shrinker(draw(outcome.seed), outcome)
+    shrinker = Shrinker(draw(outcome.seed), outcome, most_runs=most_runs)
     small = shrinker.shrink()
     options = shrinker.options
     say(f"{shrinker.runs} runs: {len(outcome.fired)} faults -> {len(shrinker.tape)}, of these kinds:")

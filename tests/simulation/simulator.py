@@ -16,7 +16,6 @@ import msgspec
 from pr3dict.domain import commands as c
 from pr3dict.domain import events as e
 from pr3dict.domain.steps import Step
-from pr3dict.engine.ports import Batch
 from pr3dict.kernels import dtypes as d
 from pr3dict.risk.gate import Gate, MarketFacts, Portfolio, Refusal, Wish
 from pr3dict.risk.exposure import Exposure
@@ -92,6 +91,7 @@ class Simulation:
         self.venue_status = "open"
         self.paid: dict[int, int] = {}
         self.foreign_micros = 0
+        self.untold_ns = 0  # when money moved last without a word
         self.recovering = False
         self.flowing = True
         self.watching = True
@@ -313,10 +313,6 @@ class Simulation:
 
     # --- what the process shows
 
-    def before_step(self, process: Process, now_ns: int, batch: Batch) -> None:
-        """What the process takes in."""
-        self.oracles.takes_in(now_ns, batch)
-
     def stepped(self, process: Process, step: Step) -> None:
         """A step was made."""
         self.steps += 1
@@ -500,7 +496,13 @@ class Simulation:
         """A person moves money; half of the time the venue tells."""
         told = self.world.stream("operator").random() < 0.5
         moved = self.venue.transfer(amount_micros, told=told)
+        self.untold_ns = self.untold_ns if told else self.world.now_ns
         self.say(f"a person moves {moved / 1e6:.2f} dollars")
+
+    @property
+    def untold(self) -> bool:
+        """Money moved so lately without a word that the engine need not have booked it yet."""
+        return self.untold_ns > 0 and self.world.now_ns < self.untold_ns + 90 * SECOND
 
     def foreign_trade(self, market: int, side: int, contracts: int) -> bool:
         """Somebody else trades on our account."""

@@ -187,8 +187,6 @@ def trade_remote(address: str, run: Run, data_dir: Path | None) -> None:
     if run.report is not None:
         raise UsageError("--report: a report needs recordings; `pr3dict status` shows the figures")
     place = DataDir.of(data_dir)
-    with messages.status("Loading the brain (compiled once, up to two minutes)..."):
-        warm_engine()
     notes = [f"On the simulated exchange at {address}. Ctrl-C: cancel, confirm, close."]
     quiet = run.as_json and not run.headless
     watcher = Watcher(place, mode="paper", notes=notes, headless=run.headless, quiet=quiet)

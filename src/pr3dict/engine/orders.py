@@ -2,10 +2,8 @@
 
 Three grades of knowledge: accepted, refused (proved), lost. A lost order keeps its whole exposure and is
 asked for again and again, ever more slowly. An order that left the book closes once what we booked equals
-what the venue says it traded; until then it is closing, and its fills are read. Nothing here sends or waits:
-`due` says what time alone has made true, `wants` what should be asked or repeated now.
-
-A closed order is remembered for `OrderTerms.closed_keep_ns`.
+what the venue says it traded; until then it is closing, and its fills are read. A closed order is remembered
+for `OrderTerms.closed_keep_ns`. Nothing here sends: `due` says what time has made true, `wants` what to ask.
 """
 
 from __future__ import annotations

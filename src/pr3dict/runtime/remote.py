@@ -14,6 +14,7 @@ from pr3dict import __version__
 from pr3dict.domain.events import Listed, Started
 from pr3dict.engine.engine import Engine
 from pr3dict.risk.limits import RiskConfig
+from pr3dict.runtime.brain_loader import load_brain
 from pr3dict.runtime.clock import ClockWatch, SystemClock, SystemPacer
 from pr3dict.runtime.paper import OnView, PaperResult
 from pr3dict.runtime.recovery import Opened, open_process, recover
@@ -76,6 +77,7 @@ async def _run(spec: RemoteSpec, log: Log) -> PaperResult:
         spec.port, SystemPacer(), host=spec.host, not_before_ns=opened.journal.last_ns + 1
     )
     try:
+        load_brain()
         listings = await client.connect()
         started = _started(spec, client, listings)
         found = recover(lambda: _engine(spec), opened, started, listings, clock=SystemClock(), log=log)
