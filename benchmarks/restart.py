@@ -28,7 +28,8 @@ import numpy as np
 from pr3dict.domain import commands as c
 from pr3dict.domain import events as e
 from pr3dict.domain.steps import Quoted, Step
-from pr3dict.domain.units import BID, ASK, NS_PER_SECOND, QTY_SCALE
+from pr3dict.domain.units import ASK, BID, QTY_SCALE
+from pr3dict.engine.account import Account
 from pr3dict.engine.engine import Engine
 from pr3dict.kernels import dtypes as d
 from pr3dict.risk.limits import RiskConfig
@@ -47,10 +48,17 @@ MARKETS = 10
 OPEN_AT_END = 100
 FILLED_EVERY = 8  # orders
 CASH_MICROS = 10_000_000_000
-STEP_NS = 2_000_000  # between two steps of an order's life
+STEP_NS = 20_000_000  # between two steps of an order's life
 BATCH = 2_000  # steps a transaction
 BID_PRICE, ASK_PRICE = 2_000, 8_000
 SIZE = 10 * QTY_SCALE
+READ_EVERY = 1_000  # orders
+READS = (
+    c.ReadOrders(venue="synthetic"),
+    c.ReadFills(venue="synthetic", since_ns=0),
+    c.ReadPositions(venue="synthetic"),
+    c.ReadBalance(venue="synthetic"),
+)
 TIMEOUT_S = 120.0
 SETTINGS = ("max_inventory=1000", "max_position_size=100000", "rebalance_threshold=500", "min_liquidity=0")
 
@@ -63,9 +71,13 @@ def make_tapes(folder: Path) -> list[str]:
     return [str(path) for path in sorted(folder.iterdir())]
 
 
-def lives(first_ns: int, orders: int) -> Iterator[Step]:
-    """Steps 2 and on: each order is placed, taken, and filled or cancelled; `OPEN_AT_END` are not."""
-    number, now_ns = 1, first_ns
+def lives(account: Account, first_ns: int, orders: int) -> Iterator[Step]:
+    """Steps 2 and on: each order is placed, taken, and filled or cancelled; `OPEN_AT_END` are not.
+
+    Now and then everything is read from the venue, which agrees with `account`.
+    """
+    number, now_ns, since_ns = 1, first_ns, 0
+    young: list[e.Filled] = []
     row = np.zeros(1, d.QUOTE)
     row["fair_micros"] = 500_000
     quote = row.tobytes()
@@ -88,10 +100,34 @@ def lives(first_ns: int, orders: int) -> Iterator[Step]:
                 trade_id=f"{order}.1@{now_ns}", order_id=order, market=market, side=side, price=price,
                 size=SIZE, exch_ns=now_ns, venue_id=venue_id,
             )  # fmt: skip
+            young.append(filled)
             yield step(inputs=(filled, e.Closed(order_id=order, why="filled", filled=SIZE)))
         else:
             yield step(commands=(c.Cancel(order_id=order, market=market, venue_id=venue_id),))
             yield step(inputs=(e.Closed(order_id=order, why="none", filled=0),))
+        if order % READ_EVERY == 0:
+            yield step(commands=READS)
+            yield step(inputs=reads(account, now_ns, since_ns, tuple(young)))
+            since_ns = now_ns - account.terms.overlap_ns
+            young = [fill for fill in young if fill.exch_ns >= since_ns]
+
+
+def reads(account: Account, now_ns: int, since_ns: int, fills: tuple[e.Filled, ...]) -> tuple[e.Control, ...]:
+    """What a venue answers that sees what we see."""
+    held = {m: account.position(m) for m in range(MARKETS)}
+    at = {"venue": "synthetic", "asked_ns": now_ns - STEP_NS, "as_of_ns": now_ns}
+    positions = tuple(
+        e.VenuePosition(market=m, yes_contracts=p.yes_contracts, no_contracts=p.no_contracts)
+        for m, p in held.items()
+        if p.yes_contracts or p.no_contracts
+    )
+    listed = tuple(fill for fill in fills if fill.exch_ns >= since_ns)
+    return (
+        e.OrdersRead(**at, orders=()),
+        e.FillsRead(**at, since_ns=since_ns, fills=listed),
+        e.PositionsRead(**at, positions=positions),
+        e.BalanceRead(**at, cash_micros=account.cash_micros),
+    )
 
 
 def build(place: DataDir, tapes: list[str], events: int) -> dict[str, float]:
@@ -108,7 +144,7 @@ def build(place: DataDir, tapes: list[str], events: int) -> dict[str, float]:
     engine.fold(begun)
     place.create()
     with Journal.open(place.journal) as journal:
-        for step in lives(loaded.start_ns, events // 5):
+        for step in lives(engine.account, loaded.start_ns, events // 5):
             engine.fold(step)
             waiting.append(step)
             total += len(step.inputs) + len(step.commands)

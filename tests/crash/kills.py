@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from audit import check
+from audit import Facts, check, look
 from rig import Exchange, Trader, Zygote, until
 
 from pr3dict.domain.events import Halt, Resume
@@ -59,13 +59,14 @@ class Session:
         self.latch = LatchFile(self.trader.place.latch)
         self.tally = Tally(sessions=1)
         self._name = folder.name
+        self._facts = Facts()
 
     def note(self, wrong: Iterable[str]) -> None:
         self.tally.wrong += [f"{self._name}, life {self.tally.starts}: {what}" for what in wrong]
 
     def look(self) -> None:
         """After a kill: nothing at the exchange that the journal does not know."""
-        self.note(check(self.trader.place.journal, self.exchange.truth(), quiet=False).wrong)
+        self.note(look(self.trader.place.journal, self.exchange.truth(), self._facts))
 
     def live(self, *, crash_at: str = "", kill_ms: float | None = None) -> None:
         was_latched = self.latch.read() is not None
@@ -101,7 +102,7 @@ class Session:
         if code != 0:
             self.note([f"the last stop ended with {code}: {self.trader.said()}"])
         truth = self.exchange.truth()
-        found = check(self.trader.place.journal, truth, quiet=True)
+        found = check(self.trader.place.journal, truth)
         self.note(found.wrong)
         self.tally.fills, self.tally.orders = found.fills, found.orders
         self.tally.settled = len(truth.settled)
@@ -109,7 +110,7 @@ class Session:
 
 
 def random_kills(session: Session, kills: int, seed: int) -> Tally:
-    """Kill after 1 to 3,000 ms; some lives are asked to stop shortly before, some start with the latch set."""
+    """Kill after 1 to 3,000 ms; some lives are asked to stop shortly before, some start latched."""
     chance = random.Random(seed)
     halted_lives = range(kills // 3, kills // 3 + min(3, kills // 4))
     orders_before = 0
@@ -182,8 +183,11 @@ def point_life(session: Session, point: str, n: int) -> bool:
     if point in BY_POST:
         return post_life(session, point, n)
     trader = session.trader
-    make_ready(session, latched=point in BY_RESUME)
+    if point in BY_HALT or session.latch.read() is not None:
+        make_ready(session)
     if point in BY_RESUME:
+        make_ready(session)
+        session.latch.set("halt", "the test needs it", 0)
         session.post(Resume(command_id="", who="test", reason="the point"))
     starts = trader.starts() + 1
     session.live(crash_at=f"{point}:{n}")
@@ -199,25 +203,28 @@ def point_life(session: Session, point: str, n: int) -> bool:
     return session.ends_killed(code)
 
 
-def make_ready(session: Session, *, latched: bool) -> None:
-    """The latch as the next life needs it."""
-    is_latched = session.latch.read() is not None
-    if latched and not is_latched:
-        session.latch.set("halt", "the test needs it", 0)
-    elif is_latched and not latched:
-        session.post(Resume(command_id="", who="test", reason="the next point"))
+def make_ready(session: Session) -> None:
+    """A life in between: no command waits for the next one, and the latch is not set."""
+    trader = session.trader
+    starts = trader.starts() + 1
+    session.live()
+    trader.await_quoting(starts)
+    session.post(Resume(command_id="", who="test", reason="the next point"))
+    is_ready = until(lambda: session.latch.read() is None and not any(posts(session)), 20)
+    if trader.stop() != 0 or not is_ready:
+        session.note([f"a resume was not obeyed: {trader.said()}"])
+
+
+def posts(session: Session) -> list[Path]:
+    return list((session.trader.place.mailbox / "posts").glob("*.json"))
 
 
 def post_life(session: Session, point: str, n: int) -> bool:
-    """`pr3dict halt` dies on its way to a trader, which goes on."""
+    """`pr3dict resume` dies on its way to a trader, which goes on."""
     trader = session.trader
-    starts = trader.starts()
-    make_ready(session, latched=False)
-    if starts == 0:
-        session.live()
-        trader.await_quoting(1)
-        trader.kill()
-    halt = ["resume", "--reason", "the point", "--data-dir", str(trader.place.path)]
-    trader.zygote.start(halt, trader.log, crash_at=f"{point}:{n}")
+    if trader.starts() == 0:
+        make_ready(session)
+    resume = ["resume", "--reason", "the point", "--data-dir", str(trader.place.path)]
+    trader.zygote.start(resume, trader.log, crash_at=f"{point}:{n}")
     session.tally.starts += 1
     return session.ends_killed(trader.zygote.ended())

@@ -13,6 +13,7 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
@@ -107,7 +108,7 @@ class Exchange:
         self.process.stdout.close()
         self.log.close()
 
-    def __enter__(self) -> Exchange:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -163,7 +164,7 @@ class Zygote:
         self.process.wait(PATIENCE_S)
         self.process.stdout.close()
 
-    def __enter__(self) -> Zygote:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -212,8 +213,9 @@ class Trader:
             "SELECT max(step) FROM events WHERE step >= ? AND kind = 'held'"
             " AND json_extract(body, '$.why') = 'unreconciled' AND json_extract(body, '$.on') = 0"
         )
-        step = self._ask(released, begun[0])
-        return bool(step and step[0] is not None and self._ask("SELECT 1 FROM steps WHERE number > ?", step[0]))
+        found = self._ask(released, begun[0])
+        step = found[0] if found else None
+        return step is not None and bool(self._ask("SELECT 1 FROM steps WHERE number > ?", step))
 
     def await_quoting(self, starts: int, seconds: float = PATIENCE_S) -> bool:
         return bool(until(lambda: self.is_quoting(starts), seconds))

@@ -26,6 +26,7 @@ from pr3dict.store.data_dir import DataDir
 from pr3dict.store.journal import Journal
 
 FAILED, HALTED = 1, 3
+PAGE_BYTES = 4096
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,7 @@ def test_a_paused_process_forgets_its_books_and_goes_on(zygote, own_exchange, tm
     jump = next(s for s in steps(session) for event in s.inputs if isinstance(event, e.ClockJumped))
     assert not any(isinstance(command, c.Place) for command in jump.commands)
     assert session.trader.stop() == 0
-    assert check(session.trader.place.journal, own_exchange.truth(), quiet=True).wrong == []
+    assert check(session.trader.place.journal, own_exchange.truth()).wrong == []
 
 
 def test_the_second_of_two_processes_is_refused(zygote, own_exchange, tmp_path: Path):
@@ -102,7 +103,7 @@ def test_the_second_of_two_processes_is_refused(zygote, own_exchange, tmp_path: 
         assert f"error: the data directory {session.trader.place.path} is in use by process" in said[0]
         assert f"error: the account exchange 127.0.0.1:{own_exchange.port} is in use by process" in said[1]
         assert session.trader.stop() == 0
-    assert check(session.trader.place.journal, own_exchange.truth(), quiet=True).wrong == []
+    assert check(session.trader.place.journal, own_exchange.truth()).wrong == []
     assert orders_before <= set(own_exchange.truth().order_ids)
 
 
@@ -182,11 +183,20 @@ def cut(place: DataDir) -> None:
 
 
 def flip(place: DataDir) -> None:
+    pages = place.journal.stat().st_size // PAGE_BYTES
     with place.journal.open("r+b") as file:
-        file.seek(place.journal.stat().st_size // 2)
+        file.seek(pages // 2 * PAGE_BYTES)  # says what kind of page it is
         byte = file.read(1)
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte[0] ^ 0xFF]))
+
+
+def alter(place: DataDir) -> None:
+    with closing(sqlite3.connect(place.journal)) as base:
+        base.execute(
+            "UPDATE steps SET now_ns = now_ns + 1 WHERE number = (SELECT max(number) - 1 FROM steps)"
+        )
+        base.commit()
 
 
 def lose_wal(place: DataDir) -> None:
@@ -208,6 +218,7 @@ def from_the_future(place: DataDir) -> None:
     [
         (cut, "control.db: "),
         (flip, "control.db: "),
+        (alter, "was altered; run `pr3dict journal verify`"),
         (lose_wal, "was durable; put back control.db-wal"),
         (lose, "was durable; put back control.db-wal"),
         (from_the_future, "made by a newer version of pr3dict (tables 99, this one reads 1)"),
@@ -246,7 +257,7 @@ def losing_exchange(tmp_path):
 
 def test_the_daily_loss_and_its_latch_survive(zygote, losing_exchange, tmp_path: Path):
     session = quoting(Session(zygote, losing_exchange, tmp_path, "daily_loss_limit=0.05"))
-    assert until(lambda: session.latch.read(), 60), "the limit was never hit"
+    assert until(session.latch.read, 60), "the limit was never hit"
     assert session.latch.read().reason == "daily_loss"
     day_start = until(lambda: day_start_of(session), 10, every_s=0.1)
     session.trader.kill()
@@ -264,7 +275,7 @@ def test_the_daily_loss_and_its_latch_survive(zygote, losing_exchange, tmp_path:
     assert session.trader.stop() == HALTED
     truth = losing_exchange.truth()
     assert len(truth.order_ids) == orders
-    assert check(session.trader.place.journal, truth, quiet=True).wrong == []
+    assert check(session.trader.place.journal, truth).wrong == []
 
 
 def day_start_of(session: Session) -> float | None:

@@ -127,8 +127,23 @@ def test_what_was_due_in_a_sleep_happens_after_it_was_noticed():
     """No quote is decided at a time that was slept through."""
     desk = Desk()
     desk.accept(1.1, desk.quote())
-    desk.engine.advance(now(600), NO_ROWS, (e.ClockJumped(gap_ns=599 * SECOND),))
+    before_ns = desk.engine.now_ns
+    steps = desk.engine.advance(now(600), NO_ROWS, (e.ClockJumped(gap_ns=599 * SECOND),))
     assert int(desk.engine.world.quotes["now_ns"][0]) == now(600)
+    assert [step.now_ns for step in steps] == [now(600)]
+    assert steps[0].inputs == (e.ClockJumped(gap_ns=599 * SECOND, awake_ns=before_ns),)
+
+
+def test_a_replay_runs_the_timers_of_before_a_sleep_at_their_own_time():
+    """What ran before the sleep left no step behind; the jump says until when it ran."""
+    live, replayed = Desk(), Desk()
+    for desk in (live, replayed):
+        desk.accept(1.1, desk.quote())
+    for second in (31.5, 62.5):
+        live.engine.advance(now(second), NO_ROWS, ())  # the quote is looked at again, nothing is sent
+    jump = live.engine.advance(now(600), NO_ROWS, (e.ClockJumped(gap_ns=500 * SECOND),))[-1]
+    replayed.engine.advance(jump.now_ns, NO_ROWS, jump.inputs)
+    assert replayed.engine.state_hash() == live.engine.state_hash()
 
 
 # --- what stops quoting ---------------------------------------------------------------------------

@@ -42,7 +42,7 @@ def _timeout_is_refusal() -> list[Patch]:
 
     def as_refused(self, now_ns, order_id, request):
         if request == "place":
-            self._refuse(now_ns, order_id, d.WHY_NAMES.index("lost"))
+            self._refuse(now_ns, order_id, d.WHY_EXPIRED)
         else:
             lost(self, now_ns, order_id, request)
 
@@ -236,10 +236,6 @@ def _breaker_sticks() -> list[Patch]:
     return [(Breakers, "due", lambda self, now_ns: ()), (Breakers, "next_due_ns", 2**63 - 1)]
 
 
-def _not_sent_forgotten() -> list[Patch]:
-    return [(Trader, "_take_back", lambda self, dropped, why: None)]
-
-
 def _fees_ignored() -> list[Patch]:
     add = MarketLedger._add
 
@@ -300,7 +296,7 @@ def _settlement_twice() -> list[Patch]:
         before = ledger.cash_micros()
         ledger.settle(now_ns, event.value_micros, refund=event.refund)
         change = ledger.cash_micros() - before
-        self.cash_micros += change if change else ledger.trading_cash_micros()
+        self.cash_micros += change or ledger.trading_cash_micros()
         self._out.rebuilt[event.market] = None
 
     return [(Account, "_on_settled", again)]
@@ -329,7 +325,6 @@ MUTANTS: dict[str, Callable[[], list[Patch]]] = {
     "amendment dropped": _amendment_dropped,
     "settlement paid twice": _settlement_twice,
     "breaker never releases": _breaker_sticks,
-    "taken back and forgotten": _not_sent_forgotten,
     "fees ignored": _fees_ignored,
     "voids ignored": _voids_ignored,
     "halt ignored": _halt_ignored,

@@ -1,4 +1,4 @@
-"""Links between the process and the venue: latency, loss, duplication, reordering, partition, mute, slow drain.
+"""Links between the process and the venue: latency, loss, duplication, reordering, partition, mute, slowness.
 
 A `Stream` is one connection that delivers in order while it is up; what happens while it is down is lost, as
 venues do not replay. `Wire` carries requests and their answers, each on its own.

@@ -1,4 +1,4 @@
-"""One life of the trading process in virtual time: engine, trader, inbox, clocks and journal, as the shell has them."""
+"""One life of the trading process in virtual time: engine, trader, inbox, clocks, journal."""
 
 from __future__ import annotations
 
@@ -53,6 +53,9 @@ class Process:
         self.inbox = Inbox(max_rows=rows, max_events=events)
         self.trader = Trader(self.engine, venues=(sim.options.venue,))
         self.batches: list[tuple[int, d.Array]] = []  # the tape of this life
+        self.awake: dict[
+            int, int
+        ] = {}  # by the time of a step with a clock jump: the engine's time before it
         self._turn_ns = 0  # when the next turn is due; 0: none
         self._began_ns = self.world.now_ns
         self._open()
@@ -67,7 +70,9 @@ class Process:
     def in_doubt(self) -> bool:
         """Whether the outcome of any order is unknown."""
         account = self.engine.account
-        orders = (order for market in range(len(self.engine.listings)) for order in account.open_orders(market))
+        orders = (
+            order for market in range(len(self.engine.listings)) for order in account.open_orders(market)
+        )
         return any(order.state in IN_DOUBT for order in orders)
 
     def reasons(self, market: int) -> int:
@@ -182,6 +187,8 @@ class Process:
             self._set_timer(now)
 
     def _step(self, now: int, data: d.Array, events: tuple[e.Control, ...]) -> None:
+        if any(isinstance(event, e.ClockJumped) for event in events):
+            self.awake[now] = self.engine.now_ns  # until then timers ran, journaled or not
         outcome = self.trader.step(now, data, events)
         for step in outcome.steps:
             here = step.now_ns == now  # else a timer that was due before
@@ -232,4 +239,3 @@ class Process:
             self.sim.session.send(wires)
         if self.exit is not None:
             self.sim.exited(self, self.exit)
-

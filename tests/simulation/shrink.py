@@ -1,7 +1,7 @@
 """A failing seed made small: fewer faults, less time, fewer decisions; then a story, and a tape to keep.
 
-A seed means something else after the next change of the code; the options and the list of decisions that fired
-are what is kept (`regressions/*.json`), and a test runs each again.
+A seed means something else after the next change of the code; the options and the decisions that fired are
+what is kept (`regressions/*.json`), and a test runs each again.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def save(options: Options, tape: Tape, outcome: Outcome) -> Path:
     path = FOLDER / f"{word}-{options.seed}.json"
     FOLDER.mkdir(exist_ok=True)
     story = {"broke": outcome.violation, "text": outcome.text, "options": asdict(options), "fired": tape}
-    path.write_text(json.dumps(story, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(story) + "\n", encoding="utf-8")
     return path
 
 

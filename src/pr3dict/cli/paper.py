@@ -95,7 +95,7 @@ def paper_command(
 
     if venue is not None:
         raise UsageError("--venue: live market data is not in this version; give recordings with --replay")
-    if bool(replay) == (exchange is not None):
+    if bool(replay) == (exchange is not None) or (exchange is not None and tapes):
         raise UsageError("say what to trade: --replay and tapes (files, folders or patterns), or --exchange")
     if seconds is not None and not seconds > 0:
         raise UsageError(f"--seconds: {seconds} is not above 0")
