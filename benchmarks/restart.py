@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from pr3dict.domain import commands as c
@@ -45,6 +46,7 @@ from pr3dict.strategies.market_making import MarketMakingStrategy
 from pr3dict.strategies.presets import build_config
 
 MARKETS = 10
+HOURS = 6.0  # of market; the journal spans four of them
 OPEN_AT_END = 100
 FILLED_EVERY = 8  # orders
 CASH_MICROS = 10_000_000_000
@@ -66,7 +68,7 @@ SETTINGS = ("max_inventory=1000", "max_position_size=100000", "rebalance_thresho
 def make_tapes(folder: Path) -> list[str]:
     folder.mkdir()
     for number in range(MARKETS):
-        tape = market_tape(number + 1, regime("wide_spread"))
+        tape = market_tape(number + 1, msgspec.structs.replace(regime("wide_spread"), hours=HOURS))
         write_tape(folder / f"{number}.parquet", tape.events, tape.meta, sync=False)
     return [str(path) for path in sorted(folder.iterdir())]
 
@@ -191,18 +193,18 @@ def restart(place: DataDir, tapes: list[str]) -> tuple[float, dict[str, float]]:
     with subprocess.Popen(
         command_line(place, tapes), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
-        try:
-            with closing(sqlite3.connect(f"file:{place.journal}?mode=ro", uri=True)) as base:
-                query = "SELECT 1 FROM events WHERE step > ? AND kind = 'place' LIMIT 1"
-                while not base.execute(query, (before,)).fetchone():
-                    if process.poll() is not None or time.perf_counter() - began_s > TIMEOUT_S:
-                        process.kill()
-                        raise RuntimeError(f"it never quoted: {process.stderr.read()}")  # type: ignore[union-attr]
-                    time.sleep(0.005)
-            seconds = time.perf_counter() - began_s
-        finally:
-            process.send_signal(signal.SIGKILL)
-    return seconds, recovery_seconds(log)
+        with closing(sqlite3.connect(f"file:{place.journal}?mode=ro", uri=True)) as base:
+            query = "SELECT 1 FROM events WHERE step > ? AND kind = 'place' LIMIT 1"
+            while not base.execute(query, (before,)).fetchone():
+                if process.poll() is not None or time.perf_counter() - began_s > TIMEOUT_S:
+                    process.kill()
+                    raise RuntimeError(f"it never quoted: {process.communicate()[1]}")
+                time.sleep(0.005)
+        seconds = time.perf_counter() - began_s
+        process.send_signal(signal.SIGKILL)
+        used = os.wait4(process.pid, 0)[2]
+        process.returncode = -signal.SIGKILL
+    return seconds, {"cpu_s": used.ru_utime + used.ru_stime, **recovery_seconds(log)}
 
 
 def recovery_seconds(log: Path) -> dict[str, float]:
@@ -247,7 +249,7 @@ def main() -> None:
             "to_quoting_s_p50": round(statistics.median(seconds), 3),
             "to_quoting_s_max": round(seconds[-1], 3),
             "open_journal_s": round(opening_s, 3),
-            **{f"{key}_p50": statistics.median(run[1][key] for run in runs) for key in runs[0][1]},
+            **{f"{key}_p50": round(statistics.median(run[1][key] for run in runs), 4) for key in runs[0][1]},
             "load_average": round(os.getloadavg()[0], 1),
         })
     )  # fmt: skip

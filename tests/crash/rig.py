@@ -41,8 +41,8 @@ LIVELY = Regime(
 )
 SHORT = msgspec.structs.replace(LIVELY, name="short", about="the same, resolves early", hours=1.0)
 LOSING = msgspec.structs.replace(
-    LIVELY, name="losing", about="prices run away from what was bought", volatility=2.0, informed_rate=200.0
-)
+    LIVELY, name="losing", about="goes to YES within a minute", hours=3.0, outcome=1, p0=0.3, volatility=1.0
+)  # for who wants to be short
 
 SETTINGS = (
     "base_spread=0.03", "min_spread=0.02", "min_liquidity=1", "min_existing_spread=0.01",

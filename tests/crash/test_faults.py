@@ -256,7 +256,9 @@ def losing_exchange(tmp_path):
 
 
 def test_the_daily_loss_and_its_latch_survive(zygote, losing_exchange, tmp_path: Path):
-    session = quoting(Session(zygote, losing_exchange, tmp_path, "daily_loss_limit=0.05"))
+    session = quoting(
+        Session(zygote, losing_exchange, tmp_path, "daily_loss_limit=0.5", "target_inventory=-40")
+    )
     assert until(session.latch.read, 60), "the limit was never hit"
     assert session.latch.read().reason == "daily_loss"
     day_start = until(lambda: day_start_of(session), 10, every_s=0.1)

@@ -22,7 +22,6 @@ from pr3dict.kernels import dtypes as d
 from pr3dict.risk.breakers import Breakers
 from pr3dict.risk.exposure import Exposure
 from pr3dict.risk.gate import Gate
-from pr3dict.runtime.inbox import Inbox
 from pr3dict.runtime.trader import Trader
 
 Patch = tuple[Any, str, Any]  # class or module, or a dict; name or key; what stands there instead
@@ -276,10 +275,6 @@ def _lost_cancel_is_done() -> list[Patch]:
     return [(Orders, "lost", done)]
 
 
-def _silent_overflow() -> list[Patch]:
-    return [(Inbox, "_invalidate", lambda self, markets: None)]
-
-
 def _commands_not_folded() -> list[Patch]:
     commanded = Account.commanded
 
@@ -332,7 +327,6 @@ MUTANTS: dict[str, Callable[[], list[Patch]]] = {
     "never asks again": _never_asks_again,
     "lost cancel means done": _lost_cancel_is_done,
     "renewals not counted": _commands_not_folded,
-    "overflow in silence": _silent_overflow,
 }
 
 

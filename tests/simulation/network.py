@@ -60,6 +60,11 @@ class Stream:
         self.cut_until_ns = self.world.now_ns + for_ns
         self.epoch += 1
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether a slow drain left messages that are still to come."""
+        return self._busy_ns > self.world.now_ns
+
     def heal(self) -> None:
         """All faults of the link end."""
         self.cut_until_ns = self.mute_until_ns = self.slow_until_ns = 0

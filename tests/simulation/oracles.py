@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from simulation.process import Process
     from simulation.simulator import Simulation
 
+MONEY_KNOBS = ("fill_conflict", "ghost", "overfill", "final_conflict", "void", "void_storm")
 UNIT = 10_000  # price units of a dollar
 BID = d.BID
 
@@ -151,6 +152,7 @@ class Oracles:
                     range(self.sim.options.markets) if event.market < 0 else [event.market]
                 )
         self._check_overfill(step)
+        self._check_money(step)
 
     def born(self, process: Process) -> None:
         """A process begins: it knows nothing of its streams."""
@@ -203,6 +205,15 @@ class Oracles:
             raise Violation(
                 "R12 unreconciled", f"order {place.order_id} was decided after only {seen} were read"
             )
+
+    def _check_money(self, step: Step) -> None:
+        """I2: cash that nothing explains may be booked only where the venue gave none of the reasons."""
+        world = self.world
+        if self.sim.untold_ns or any(world.injected[knob] for knob in MONEY_KNOBS):
+            return
+        for event in step.derived:
+            if isinstance(event, e.Transferred):
+                raise Violation("I2 unexplained", f"{event} was booked, but nobody moved money")
 
     def _check_overfill(self, step: Step) -> None:
         """I21: more was filled than ordered, so everything stops."""

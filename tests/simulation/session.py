@@ -137,6 +137,8 @@ class Session:
         self.muted.clear()
         self.market_stream.heal()
         self.user_stream.heal()
+        if self.market_stream.is_behind:
+            self._break("too far behind")
 
     def to_process(self, event: e.Control) -> None:
         """Hand an event to the process that lives now."""

@@ -242,7 +242,9 @@ def pace_words(speed: float | None) -> str:
 
 
 def warm_engine() -> None:
-    """Load every kernel before the first step, so that no step waits for one."""
-    from pr3dict.kernels.warm import warm
+    """Compile the kernels that are not compiled yet; a session loads them while its journal is checked."""
+    from pr3dict.kernels.jit import used_folders
+    from pr3dict.runtime.brain_loader import load_brain
 
-    warm()
+    if not all(any(folder.rglob("*.nbi")) for folder in used_folders):
+        load_brain()
