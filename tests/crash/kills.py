@@ -74,12 +74,15 @@ class Session:
         self.tally.starts += 1
         self.trader.start(crash_at=crash_at, kill_ms=kill_ms)
 
-    def ends_killed(self, code: int | None) -> bool:
-        """Count a kill; a life that ended by itself must have been asked to."""
+    def ends_killed(self, code: int | None, *, may_fail: bool = False) -> bool:
+        """Count a kill; a life that ended by itself must have been asked to, and end in order.
+
+        `may_fail`: it was asked before its first step, in the middle of whatever it was loading.
+        """
         if code in (-signal.SIGKILL, -signal.SIGTERM):  # the latter before it listens to signals
             self.tally.kills += 1
             return True
-        if code not in (0, HALTED_CODE, INTERRUPTED_CODE):
+        if code not in (0, HALTED_CODE, INTERRUPTED_CODE) and not may_fail:
             self.note([f"ended with {code}: {self.trader.said()}"])
         return False
 
@@ -118,6 +121,7 @@ def random_kills(session: Session, kills: int, seed: int) -> Tally:
         kill_ms = float(chance.randint(1, LONGEST_MS))
         if number in halted_lives and number == halted_lives[0]:
             kill_ms = LONGEST_MS
+        starts, is_asked = session.trader.starts(), False
         session.live(kill_ms=kill_ms)
         if number in halted_lives and number == halted_lives[0]:
             session.post(Halt(command_id="", who="test", reason="a person says so"))
@@ -126,7 +130,9 @@ def random_kills(session: Session, kills: int, seed: int) -> Tally:
         elif chance.random() < 0.2:  # in the middle of a stop
             time.sleep(max(0.0, kill_ms - chance.uniform(0, 300)) / 1000)
             session.trader.zygote.signal(signal.SIGTERM)
-        session.ends_killed(session.trader.zygote.ended())
+            is_asked = True
+        code = session.trader.zygote.ended()
+        session.ends_killed(code, may_fail=is_asked and session.trader.starts() == starts)
         session.look()
         orders_before = check_latch(session, number in halted_lives, orders_before)
         if halted_lives and number == halted_lives[-1]:

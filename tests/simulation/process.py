@@ -53,9 +53,6 @@ class Process:
         self.inbox = Inbox(max_rows=rows, max_events=events)
         self.trader = Trader(self.engine, venues=(sim.options.venue,))
         self.batches: list[tuple[int, d.Array]] = []  # the tape of this life
-        self.awake: dict[
-            int, int
-        ] = {}  # by the time of a step with a clock jump: the engine's time before it
         self._turn_ns = 0  # when the next turn is due; 0: none
         self._began_ns = self.world.now_ns
         self._open()
@@ -187,8 +184,6 @@ class Process:
             self._set_timer(now)
 
     def _step(self, now: int, data: d.Array, events: tuple[e.Control, ...]) -> None:
-        if any(isinstance(event, e.ClockJumped) for event in events):
-            self.awake[now] = self.engine.now_ns  # until then timers ran, journaled or not
         outcome = self.trader.step(now, data, events)
         for step in outcome.steps:
             here = step.now_ns == now  # else a timer that was due before

@@ -60,8 +60,6 @@ def check_replay(sim: Simulation, process: Process) -> None:
     data = dict(process.batches)
     again = []
     for now_ns in sorted({*inputs, *data}):
-        if now_ns in process.awake:
-            again += engine.advance(process.awake[now_ns], _NO_ROWS, ())
         again += engine.advance(now_ns, data.get(now_ns, _NO_ROWS), inputs.get(now_ns, ()))
     for one, other in zip(again, tail, strict=False):
         if one != other:
