@@ -101,3 +101,10 @@ def test_engine(repo_root: Path, data_dir: Path) -> None:
     for name in ("throughput", "burst", "memory"):
         assert result[name]["exit_code"] == 0 and result[name]["dropped_rows"] == 0
         assert result[name]["steps"] > 0 and result[name]["orders"] > 0
+
+
+def test_restart(repo_root: Path) -> None:
+    result = last_line(repo_root, "restart.py", "--events", "30000", "--restarts", "1")
+    assert 29_000 < result["events"] <= 30_000 and result["snapshots"] == 1
+    assert result["restarts"] == 1 and result["folded_p50"] > 0
+    assert 0 < result["to_quoting_s_p50"] <= result["to_quoting_s_max"] < 120

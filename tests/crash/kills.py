@@ -117,7 +117,9 @@ def random_kills(session: Session, kills: int, seed: int) -> Tally:
     chance = random.Random(seed)
     halted_lives = range(kills // 3, kills // 3 + min(3, kills // 4))
     orders_before = 0
-    for number in range(kills):
+    for number in range(2 * kills):
+        if session.tally.kills == kills:
+            break
         kill_ms = float(chance.randint(1, LONGEST_MS))
         if number in halted_lives and number == halted_lives[0]:
             kill_ms = LONGEST_MS

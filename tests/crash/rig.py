@@ -119,6 +119,7 @@ class Zygote:
     """Starts lives one after the other (see zygote.py)."""
 
     def __init__(self, state: Path) -> None:
+        self.state = state
         command = [sys.executable, str(HERE / "zygote.py")]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=environment(state)

@@ -18,7 +18,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from audit import check
 from kills import Session
-from rig import LOSING, Exchange, Trader, Zygote, command_line, environment, until
+from rig import LOSING, Exchange, Trader, command_line, environment, until
 
 from pr3dict.domain import commands as c
 from pr3dict.domain import events as e
@@ -27,12 +27,6 @@ from pr3dict.store.journal import Journal
 
 FAILED, HALTED = 1, 3
 PAGE_BYTES = 4096
-
-
-@pytest.fixture(scope="module")
-def zygote(tmp_path_factory):
-    with Zygote(tmp_path_factory.mktemp("state")) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -86,23 +80,21 @@ def test_a_paused_process_forgets_its_books_and_goes_on(zygote, own_exchange, tm
 
 
 def test_the_second_of_two_processes_is_refused(zygote, own_exchange, tmp_path: Path):
-    state = tmp_path / "state"
-    with Zygote(state) as other:
-        session = quoting(Session(other, own_exchange, tmp_path))
-        orders_before = set(own_exchange.truth().order_ids)
-        second = DataDir(tmp_path / "second")
-        started = [
-            subprocess.Popen(
-                [sys.executable, "-m", "pr3dict.cli.main", *command_line(own_exchange, place)],
-                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment(state),
-            )
-            for place in (session.trader.place, second)
-        ]  # fmt: skip
-        said = [process.communicate(timeout=120)[1] for process in started]
-        assert [process.returncode for process in started] == [FAILED, FAILED]
-        assert f"error: the data directory {session.trader.place.path} is in use by process" in said[0]
-        assert f"error: the account exchange 127.0.0.1:{own_exchange.port} is in use by process" in said[1]
-        assert session.trader.stop() == 0
+    session = quoting(Session(zygote, own_exchange, tmp_path))
+    orders_before = set(own_exchange.truth().order_ids)
+    second = DataDir(tmp_path / "second")
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "pr3dict.cli.main", *command_line(own_exchange, place)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment(zygote.state),
+        )
+        for place in (session.trader.place, second)
+    ]  # fmt: skip
+    said = [process.communicate(timeout=120)[1] for process in started]
+    assert [process.returncode for process in started] == [FAILED, FAILED]
+    assert f"error: the data directory {session.trader.place.path} is in use by process" in said[0]
+    assert f"error: the account exchange 127.0.0.1:{own_exchange.port} is in use by process" in said[1]
+    assert session.trader.stop() == 0
     assert check(session.trader.place.journal, own_exchange.truth()).wrong == []
     assert orders_before <= set(own_exchange.truth().order_ids)
 

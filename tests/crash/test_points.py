@@ -7,15 +7,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from kills import Session, point_kills
-from rig import Exchange, Zygote
+from rig import Exchange
 
 from pr3dict.store.crash_points import crash_points
 
 
-def test_every_point_once(tmp_path: Path):
+def test_every_point_once(zygote, tmp_path: Path):
     points = crash_points()
     assert len(points) >= 41
-    with Exchange(tmp_path, seed=12) as exchange, Zygote(tmp_path / "state") as zygote:
+    with Exchange(tmp_path, seed=12) as exchange:
         session = Session(zygote, exchange, tmp_path)
         for point in points:
             point_kills(session, point, 1)
