@@ -209,7 +209,7 @@ class Oracles:
     def _check_money(self, step: Step) -> None:
         """I2: cash that nothing explains may be booked only where the venue gave none of the reasons."""
         world = self.world
-        if self.sim.untold_ns or any(world.injected[knob] for knob in MONEY_KNOBS):
+        if self.sim.money_moved or any(world.injected[knob] for knob in MONEY_KNOBS):
             return
         for event in step.derived:
             if isinstance(event, e.Transferred):

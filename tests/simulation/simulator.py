@@ -100,6 +100,7 @@ class Simulation:
         self.paid: dict[int, int] = {}
         self.foreign_micros = 0
         self.untold_ns = 0  # when money moved last without a word
+        self.money_moved = False  # by a person, told or not: the notice may be lost on its way
         self.recovering = False
         self.flowing = True
         self.watching = True
@@ -521,6 +522,7 @@ class Simulation:
         told = self.world.stream("operator").random() < 0.5
         moved = self.venue.transfer(amount_micros, told=told)
         self.untold_ns = self.untold_ns if told else self.world.now_ns
+        self.money_moved = True
         self.say(f"a person moves {moved / 1e6:.2f} dollars")
 
     @property
