@@ -158,8 +158,8 @@ class MarketLedger:
     def merge(self, exch_ns: int, merge_id: str, pairs: int) -> bool:
         """Pairs became cash; False when this merge is known already.
 
-        One without an id was concluded from positions read later than the merge itself: the notice with the id,
-        when it comes, takes its place.
+        One without an id was concluded from positions read later than the merge itself: the notice with the
+        id, when it comes, takes its place.
         """
         if merge_id and any(merge_id == known for _, known, _ in self.merges):
             return False
