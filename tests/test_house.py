@@ -31,7 +31,7 @@ IMPURE_CALLS = {
 }  # fmt: skip
 MAY_CATCH_ALL = {
     "cli/main.py",  # the outermost door: an unexpected error becomes one sentence
-    "runtime/shell.py",  # closing: a failure is logged and changes the exit code, the rest closes all the same
+    "runtime/shell.py",  # closing: a failure is logged and changes the exit code, the rest closes too
     "runtime/writer.py",  # whatever ends the journal's thread is told to the loop, which ends the process
 }
 

@@ -1,8 +1,7 @@
 """The control state of the engine: orders, fills, positions and cash as a pure fold over events and commands.
 
 `apply` takes an event, `commanded` what the engine sent; both are journaled, so the same two calls in the
-same order give the same account again. `due` and `wants` only look: what they return changes nothing until it
-is applied or commanded.
+same order give the same account again. `due` and `wants` only look: nothing changes until it is applied.
 """
 
 from __future__ import annotations
@@ -363,6 +362,7 @@ class Account:
         reads = self._reads[ledger.venue]
         reads.cash_micros += change
         reads.changed_ns = ledger.changed_ns = now_ns
+        reads.unexplained_micros = 0  # this may explain it: only a newer read can say that something is left
 
     # --- settlement and money -----------------------------------------------------------------------
 
