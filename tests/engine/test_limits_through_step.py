@@ -391,3 +391,19 @@ def test_two_markets_of_one_event_share_a_cap():
     assert len(desk.quote(1, 0)) == 2
     assert len(desk.quote(1.1, 1)) < 2
     assert "anomaly_gate_event_loss" in desk.alert_names
+
+
+def test_what_a_settled_market_won_covers_nothing_that_is_open():
+    """Profit of one outcome is cash once it is paid: the cap of the other outcome stays the same."""
+    pair = (listing(0, event_id="E", exclusive=True), listing(1, event_id="E", exclusive=True))
+    desk = Desk(*pair, risk=RiskConfig(max_loss_per_event=5))
+    first = desk.quote(1, 0)
+    desk.accept(1.1, first)
+    bid = next(p for p in first if p.side == d.BID)
+    done = e.Closed(order_id=bid.order_id, why="filled", filled=10 * CONTRACT)
+    desk.at(1.2, desk.fill(bid, "t1", 10), done)
+    left = desk.engine.account.open_orders(0)
+    gone = (e.Closed(order_id=o.order_id, why="closed", filled=0) for o in left)
+    desk.at(2, *gone, e.Settled(market=0, value_micros=1_000_000))
+    assert [p.side for p in desk.quote(3, 1, bid=7000, ask=8000)] == [d.ASK]  # the bid may lose $7.30
+    assert "anomaly_gate_event_loss" in desk.alert_names

@@ -185,6 +185,7 @@ class Engine:
             self._find_whole_books()
         for settled in self._settled:
             self.brain.settle(settled, now_ns)
+            self.pretrade.changed(settled.market)
         self._settled.clear()
         self._taking_in = False
         for command in self._held_back:
