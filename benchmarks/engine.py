@@ -278,7 +278,7 @@ class Bench:
             tape=self.recorder,
             operators=Mailbox(data_dir.mailbox),
             latch=LatchFile(data_dir.latch),
-            lease=Lease.take(data_dir, "", state=folder / "state"),
+            lease=Lease.take(data_dir, "", now_ns=1, state=folder / "state"),
             clock=SystemClock(),
             log=structlog.get_logger(),
             status_path=data_dir.status,

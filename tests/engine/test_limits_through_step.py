@@ -362,6 +362,24 @@ def test_alert_inventory_high_comes_and_goes():
     assert [a.on for a in desk.alerts if a.name == "inventory_high"] == [True, False]
 
 
+def test_an_anomaly_is_told_again_once_it_had_stayed_away():
+    """Twice within a minute is one episode; after a quiet minute it is over, and the next one is told."""
+    desk, _ = resting(max_foreign_orders=0)
+    stranger = {"order_id": 0, "market": 0, "side": d.BID, "price": 5000, "size": CONTRACT}
+    for second in range(2, 350, 4):
+        trade = e.Filled(trade_id=f"x{second}", exch_ns=now(second), **stranger)
+        desk.at(second, *([trade] if second in (2, 30, 202) else []))
+    assert [a.on for a in desk.alerts if a.name == "anomaly_foreign_fill"] == [True, False, True, False]
+
+
+def test_resume_tells_that_what_it_lifts_is_over():
+    desk, places = resting()
+    desk.at(1.2, desk.fill(places[0], "t", 25))
+    assert "overfill" in desk.alert_names
+    desk.at(2, e.Resume(command_id="1", who="me", reason="looked"))
+    assert [a.on for a in desk.alerts if a.name == "overfill"] == [True, False]
+
+
 def test_alert_quote_old():
     """A venue that never answers the cancel leaves an old quote standing."""
     desk, _ = resting(answer_timeout_seconds=30)

@@ -227,13 +227,7 @@ class Engine:
         sends. Returns the next row and the last instant (-1: none). Where `step` would do as well, so does
         this: it only saves the calls.
         """
-        due_ns = min(
-            self.account.next_due_ns,
-            self.breakers.next_due_ns,
-            self.feeds.next_due_ns,
-            self.watch.next_due_ns,
-        )
-        following, last_ns = self.brain.follow(events, first, min(until_ns, due_ns - 1))
+        following, last_ns = self.brain.follow(events, first, min(until_ns, self._own_due_ns - 1))
         if last_ns >= 0:
             self.now_ns = last_ns
         return following, last_ns
@@ -369,7 +363,7 @@ class Engine:
 
     def notice(self, anomaly: Anomaly) -> None:
         """Something odd: count it, and say so."""
-        self.watch.say(self, f"anomaly_{anomaly.code}", anomaly.market, anomaly.text)
+        self.watch.happened(self, f"anomaly_{anomaly.code}", anomaly.market, anomaly.text)
         self._trip(self.breakers.observe(self.now_ns, anomaly))
 
     def set_hold(self, market: int, venue: str, why: str, *, on: bool) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ import structlog
 from pr3dict.domain.errors import Pr3dictError
 from pr3dict.domain.events import Control, Latched, Listed, Started
 from pr3dict.engine.engine import Engine
-from pr3dict.runtime.clock import Clock
+from pr3dict.runtime.clock import Clock, SystemClock
 from pr3dict.runtime.listing import numbered
 from pr3dict.runtime.logs import no_core_dumps
 from pr3dict.store.crash_points import crash_point
@@ -79,8 +79,9 @@ def open_process(data_dir: DataDir, account: str = "", *, state: Path | None = N
     no_core_dumps()
     data_dir.create()
     crash_point("recovery.begun")
-    lease = Lease.take(data_dir, account, state=state)
-    try:
+    with ExitStack() as undo:
+        lease = Lease.take(data_dir, account, now_ns=SystemClock().wall_ns(), state=state)
+        undo.callback(lease.release)
         crash_point("recovery.leased")
         latch_file = LatchFile(data_dir.latch)
         latch = latch_file.read()
@@ -88,9 +89,7 @@ def open_process(data_dir: DataDir, account: str = "", *, state: Path | None = N
         journal = Journal.open(data_dir.journal, check=False)
         check = _in_thread(partial(_check, data_dir.journal))
         crash_point("recovery.journal_open")
-    except BaseException:
-        lease.release()
-        raise
+        undo.pop_all()
     return Opened(data_dir, lease, latch_file, latch, journal, check)
 
 
