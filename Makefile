@@ -1,12 +1,17 @@
 # Needs only make and Python 3.11 or newer with venv; everything else goes into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs bench clean
+.PHONY: help setup demo test simulate crash check format docs bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTHON ?=
 TEST_WORKERS ?= 2
+KILLS ?= 500
+SEEDS ?= 1000
+FIRST ?= 0
+WORKERS ?= 2
+MUTANT ?=
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -21,6 +26,15 @@ demo: setup ## trade ten generated markets on paper for a minute, live; Ctrl-C s
 test: setup ## run all tests (under ten minutes)
 	-@$(BIN)/pr3dict warm
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS)
+
+simulate: setup ## trade SEEDS=1000 seeded worlds full of faults (FIRST=0, WORKERS=2, MUTANT=all)
+	-@$(BIN)/pr3dict warm
+	@PYTHONPATH=tests $(BIN)/python -m simulation.run --seeds $(SEEDS) --first $(FIRST) \
+		--workers $(WORKERS) --mutant "$(MUTANT)"
+
+crash: setup ## kill the real process KILLS times at random, and 20 times at each named point
+	-@$(BIN)/pr3dict warm
+	@$(BIN)/python tests/crash/run.py --kills $(KILLS)
 
 check: setup ## style, types and layers
 	@$(BIN)/ruff check .

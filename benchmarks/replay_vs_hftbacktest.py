@@ -62,7 +62,8 @@ class Outcome(NamedTuple):
 
 OFF = (  # parts of the generator that this stream does without
     "settle_delay_ns", "resolve", "rung_slope", "rung_curve", "pull", "depth_inside", "depth_follow",
-    "news_tail", "alert", "herding",
+    "news_tail", "alert", "herding", "rung_first", "rung_hump", "rung_hump_at", "rung_trim",
+    "retreat_rate", "depth_leave", "noise_thrift", "depth_size_sigma", "retreat_reach", "return_rate",
 )  # fmt: skip
 
 

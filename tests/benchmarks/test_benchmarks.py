@@ -89,3 +89,22 @@ def test_tick_to_quote_says_where_recordings_are_missed(repo_root: Path, tmp_pat
         check=False,
     )
     assert done.returncode == 1 and "no recordings at" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_engine(repo_root: Path, data_dir: Path) -> None:
+    tiny = ("--messages", "20000", "--burst", "20000", "--hours", "0.05", "--data", str(data_dir))
+    result = last_line(repo_root, "engine.py", *tiny)
+    assert result["feed"] == 20_000 and result["markets"] >= 1
+    assert result["throughput"]["messages"] == 20_000 and result["throughput"]["messages_per_s"] > 0
+    assert result["burst"]["messages"] == 95_000 and result["burst"]["books_right"]
+    assert result["burst"]["caught_up_after_s"] > 0 and result["memory"]["mib_last"] > 0
+    for name in ("throughput", "burst", "memory"):
+        assert result[name]["exit_code"] == 0 and result[name]["dropped_rows"] == 0
+        assert result[name]["steps"] > 0 and result[name]["orders"] > 0
+
+
+def test_restart(repo_root: Path) -> None:
+    result = last_line(repo_root, "restart.py", "--events", "30000", "--restarts", "1")
+    assert 29_000 < result["events"] <= 30_000 and result["snapshots"] == 1
+    assert result["restarts"] == 1 and result["folded_p50"] > 0
+    assert 0 < result["to_quoting_s_p50"] <= result["to_quoting_s_max"] < 120

@@ -110,7 +110,7 @@ def plain(screen: bytes) -> str:
 
 
 def holds_lease(path: Path) -> bool:
-    with Lease.take(DataDir(path)):
+    with Lease.take(DataDir(path), now_ns=1):
         return False
 
 
@@ -121,7 +121,7 @@ def test_only_the_newest_demos_are_kept_and_none_that_runs(tmp_path):
         folder.mkdir()
         (folder / "control.db").touch()
     (tmp_path / "mine-too").mkdir()
-    with Lease.take(DataDir(tmp_path / "20260901-123000")):
+    with Lease.take(DataDir(tmp_path / "20260901-123000"), now_ns=1):
         assert demo.new_folder(tmp_path, now).name == "20260901-123005-2"
     kept = sorted(folder.name for folder in tmp_path.iterdir())
     assert kept == [f"20260901-12300{second}" for second in (0, 4, 5, 6, 7)] + ["mine-too"]

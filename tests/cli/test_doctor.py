@@ -62,7 +62,7 @@ def test_a_used_directory_says_what_stands_there(place: DataDir, tmp_path: Path,
     with Journal.open(place.journal) as journal:
         journal.append([Step(number=1, now_ns=1, commands=(Cancel(order_id=1, market=0),))])
         LatchFile(place.latch).set("daily_loss", "lost $50", 1)
-        with Lease.take(place, state=tmp_path / "state"):
+        with Lease.take(place, now_ns=1, state=tmp_path / "state"):
             code, checks = examine(place, capsys=capsys)
     assert code == 0
     assert checks["journal"]["text"] == "whole, 1 steps"

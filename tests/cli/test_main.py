@@ -86,6 +86,16 @@ def test_an_interrupt_ends_with_130(capsys):
 
 
 @pytest.mark.usefixtures("failing")
+def test_an_interrupt_that_surfaces_as_another_error_ends_with_130(capsys, monkeypatch):
+    """Compiled code may turn a KeyboardInterrupt into an error of its own."""
+    monkeypatch.setattr(cli.Interrupts, "seen", False)
+    with pytest.raises(KeyboardInterrupt):
+        cli.Interrupts.take(15, None)
+    assert cli.run(["fail", "bug"]) == 130
+    assert capsys.readouterr().err.startswith("error: interrupted;")
+
+
+@pytest.mark.usefixtures("failing")
 @pytest.mark.parametrize(
     ("line", "named"),
     [

@@ -38,10 +38,10 @@ class Facts:
         self.opening_cash = 0
         self.latched = False
         self.wrong: list[str] = []
-        self._step = 0
+        self.number = 0  # of the last step taken in
 
     def take(self, step) -> None:
-        self._step = step.number
+        self.number = step.number
         for event in (*step.inputs, *step.derived):
             self._event(event)
         halted = self.latched
@@ -71,27 +71,28 @@ class Facts:
                 for fill in event.fills:
                     self._fill(fill)
             case e.FillVoided() | e.Merged() | e.Transferred():
-                self.wrong.append(f"step {self._step}: {event} at an exchange that has none")
+                self.wrong.append(f"step {self.number}: {event} at an exchange that has none")
 
     def _place(self, place: c.Place, *, halted: bool) -> None:
         if place.order_id in self.places:
-            self.wrong.append(f"step {self._step}: order id {place.order_id} is used again")
+            self.wrong.append(f"step {self.number}: order id {place.order_id} is used again")
         if halted:
-            self.wrong.append(f"step {self._step}: order {place.order_id} although the latch is set")
+            self.wrong.append(f"step {self.number}: order {place.order_id} although the latch is set")
         self.places[place.order_id] = place
 
     def _fill(self, fill: e.Filled) -> None:
         known = self.fills.setdefault(fill.trade_id, fill)
         if key(known) != key(fill):
-            self.wrong.append(f"step {self._step}: trade {fill.trade_id} is told in two ways")
+            self.wrong.append(f"step {self.number}: trade {fill.trade_id} is told in two ways")
         if fill.order_id not in self.places:
-            self.wrong.append(f"step {self._step}: trade {fill.trade_id} of an order without an intent")
+            self.wrong.append(f"step {self.number}: trade {fill.trade_id} of an order without an intent")
 
     def net(self, market: int) -> int:
         """YES less NO, in micro-contracts."""
         if market in self.settled:
             return 0
-        return sum(f.size if f.side == BID else -f.size for f in self.fills.values() if f.market == market)
+        mine = (fill for fill in self.fills.values() if fill.market == market)
+        return sum(fill.size if fill.side == BID else -fill.size for fill in mine)
 
     def cash(self) -> int:
         """Micros: opening, less what was paid, plus a dollar for each netted pair and for what won."""
@@ -118,33 +119,39 @@ def key(fill: e.Filled) -> tuple:
     return fill.order_id, fill.market, fill.side, fill.price, fill.size, fill.fee_micros, fill.rebate_micros
 
 
-def check(path: Path, truth: Truth, *, quiet: bool) -> Audit:
-    """Compare the journal in `path` with the truth; `quiet`: the trader reconciled and stopped in order.
+def look(path: Path, truth: Truth, facts: Facts) -> list[str]:
+    """After a kill: the journal may lack what happened since, but an order that it lacks must not exist.
 
-    After a kill the journal may lack what happened since, but an order that it lacks must not exist.
+    `facts` are those of the journal so far; its new steps are added.
     """
-    facts = Facts()
-    wrong = facts.wrong
-    wrong += [f"the exchange itself: {what}" for what in truth.unexplained]
-    if not quiet and is_unmade(path):
-        return Audit([*wrong, *(f"order {n} without a journal" for n in truth.order_ids)], 0, 0)
+    if is_unmade(path):
+        return [f"order {n} without a journal" for n in truth.order_ids]
     with Journal.read(path) as journal:
-        account: Account | None = None
+        for step in journal.steps(after=facts.number):
+            facts.take(step)
+    wrong = [*facts.wrong, *compare(facts, truth)]
+    facts.wrong.clear()
+    return wrong
+
+
+def check(path: Path, truth: Truth) -> Audit:
+    """Compare the journal in `path` with the truth after the trader reconciled and stopped in order."""
+    facts, account = Facts(), None
+    with Journal.read(path) as journal:
         for step in journal.steps():
             facts.take(step)
-            if quiet:
-                account = follow(account, step)
-        if quiet:
-            found = verify(journal, terms_of)
-            wrong += [] if found.difference is None else [f"journal verify: {found.difference}"]
+            account = follow(account, step)
+        found = verify(journal, terms_of)
+        last_ns = journal.last_ns
+    assert account is not None, "no life came as far as its first step"
     for event in truth.settled:  # it may have paid out after the trader had gone
-        if quiet and event.market not in facts.settled:
+        if event.market not in facts.settled:
             facts.settled[event.market] = event
-            if account is not None:
-                account.apply(journal.last_ns, event)
-    wrong += compare(facts, truth, quiet=quiet)
-    if quiet and account is not None:
-        wrong += compare_account(account, facts, truth)
+            account.apply(last_ns, event)
+    wrong = [*facts.wrong, *compare(facts, truth), *compare_end(facts, truth)]
+    wrong += compare_account(account, facts, truth)
+    if found.difference is not None:
+        wrong.append(f"journal verify: {found.difference}")
     return Audit(wrong, len(truth.fills), len(truth.order_ids))
 
 
@@ -168,8 +175,10 @@ def follow(account: Account | None, step) -> Account | None:
     return account
 
 
-def compare(facts: Facts, truth: Truth, *, quiet: bool) -> list[str]:
-    wrong = [f"order {n} at the exchange has no intent" for n in truth.order_ids if n not in facts.places]
+def compare(facts: Facts, truth: Truth) -> list[str]:
+    """What must hold at any time."""
+    wrong = [f"the exchange itself: {what}" for what in truth.unexplained]
+    wrong += [f"order {n} at the exchange has no intent" for n in truth.order_ids if n not in facts.places]
     true_fills = {fill.trade_id: fill for fill in truth.fills}
     if len(true_fills) != len(truth.fills):
         wrong.append("the exchange has a trade id twice")
@@ -178,9 +187,12 @@ def compare(facts: Facts, truth: Truth, *, quiet: bool) -> list[str]:
             wrong.append(f"trade {trade_id} is in the journal and never happened")
         elif key(true_fills[trade_id]) != key(fill):
             wrong.append(f"trade {trade_id} is {key(fill)}, truly {key(true_fills[trade_id])}")
-    if not quiet:
-        return wrong
-    wrong += [f"trade {trade_id} is lost" for trade_id in true_fills if trade_id not in facts.fills]
+    return wrong
+
+
+def compare_end(facts: Facts, truth: Truth) -> list[str]:
+    """What holds besides after an orderly end."""
+    wrong = [f"trade {fill.trade_id} is lost" for fill in truth.fills if fill.trade_id not in facts.fills]
     wrong += [f"order {order.order_id} still rests" for order in truth.open_orders]
     held = {p.market: p.yes_contracts - p.no_contracts for p in truth.positions}
     for market in facts.markets:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from audit import check
+from audit import Facts, check, look
 from rig import Exchange, Trader, Zygote, until
 
 from pr3dict.domain.events import Halt, Resume
@@ -18,6 +18,7 @@ from pr3dict.store.mailbox import Mailbox
 
 LONGEST_MS = 3_000
 HALTED_CODE = 3
+INTERRUPTED_CODE = 130  # asked to end while it was still starting
 
 
 @dataclass
@@ -58,13 +59,14 @@ class Session:
         self.latch = LatchFile(self.trader.place.latch)
         self.tally = Tally(sessions=1)
         self._name = folder.name
+        self._facts = Facts()
 
     def note(self, wrong: Iterable[str]) -> None:
         self.tally.wrong += [f"{self._name}, life {self.tally.starts}: {what}" for what in wrong]
 
     def look(self) -> None:
         """After a kill: nothing at the exchange that the journal does not know."""
-        self.note(check(self.trader.place.journal, self.exchange.truth(), quiet=False).wrong)
+        self.note(look(self.trader.place.journal, self.exchange.truth(), self._facts))
 
     def live(self, *, crash_at: str = "", kill_ms: float | None = None) -> None:
         was_latched = self.latch.read() is not None
@@ -72,12 +74,15 @@ class Session:
         self.tally.starts += 1
         self.trader.start(crash_at=crash_at, kill_ms=kill_ms)
 
-    def ends_killed(self, code: int | None) -> bool:
-        """Count a kill; a life that ended by itself must have been asked to."""
+    def ends_killed(self, code: int | None, *, may_fail: bool = False) -> bool:
+        """Count a kill; a life that ended by itself must have been asked to, and end in order.
+
+        `may_fail`: it was asked before its first step, in the middle of whatever it was loading.
+        """
         if code in (-signal.SIGKILL, -signal.SIGTERM):  # the latter before it listens to signals
             self.tally.kills += 1
             return True
-        if code not in (0, HALTED_CODE):
+        if code not in (0, HALTED_CODE, INTERRUPTED_CODE) and not may_fail:
             self.note([f"ended with {code}: {self.trader.said()}"])
         return False
 
@@ -86,8 +91,8 @@ class Session:
 
     def finish(self) -> Tally:
         """A last life that must reach quoting, stop in order and agree with the exchange in everything."""
-        if self.latch.read() is not None:
-            self.post(Resume(command_id="", who="test", reason="the end"))
+        if self.latch.read() is not None or posts(self):
+            make_ready(self)
         starts = self.trader.starts() + 1
         began_s = time.monotonic()
         self.live()
@@ -100,7 +105,7 @@ class Session:
         if code != 0:
             self.note([f"the last stop ended with {code}: {self.trader.said()}"])
         truth = self.exchange.truth()
-        found = check(self.trader.place.journal, truth, quiet=True)
+        found = check(self.trader.place.journal, truth)
         self.note(found.wrong)
         self.tally.fills, self.tally.orders = found.fills, found.orders
         self.tally.settled = len(truth.settled)
@@ -108,14 +113,17 @@ class Session:
 
 
 def random_kills(session: Session, kills: int, seed: int) -> Tally:
-    """Kill after 1 to 3,000 ms; some lives are asked to stop shortly before, some start with the latch set."""
+    """Kill after 1 to 3,000 ms; some lives are asked to stop shortly before, some start latched."""
     chance = random.Random(seed)
     halted_lives = range(kills // 3, kills // 3 + min(3, kills // 4))
     orders_before = 0
-    for number in range(kills):
+    for number in range(2 * kills):
+        if session.tally.kills == kills:
+            break
         kill_ms = float(chance.randint(1, LONGEST_MS))
         if number in halted_lives and number == halted_lives[0]:
             kill_ms = LONGEST_MS
+        starts, is_asked = session.trader.starts(), False
         session.live(kill_ms=kill_ms)
         if number in halted_lives and number == halted_lives[0]:
             session.post(Halt(command_id="", who="test", reason="a person says so"))
@@ -124,7 +132,9 @@ def random_kills(session: Session, kills: int, seed: int) -> Tally:
         elif chance.random() < 0.2:  # in the middle of a stop
             time.sleep(max(0.0, kill_ms - chance.uniform(0, 300)) / 1000)
             session.trader.zygote.signal(signal.SIGTERM)
-        session.ends_killed(session.trader.zygote.ended())
+            is_asked = True
+        code = session.trader.zygote.ended()
+        session.ends_killed(code, may_fail=is_asked and session.trader.starts() == starts)
         session.look()
         orders_before = check_latch(session, number in halted_lives, orders_before)
         if halted_lives and number == halted_lives[-1]:
@@ -181,8 +191,11 @@ def point_life(session: Session, point: str, n: int) -> bool:
     if point in BY_POST:
         return post_life(session, point, n)
     trader = session.trader
-    make_ready(session, latched=point in BY_RESUME)
+    if point in BY_HALT or session.latch.read() is not None:
+        make_ready(session)
     if point in BY_RESUME:
+        make_ready(session)
+        session.latch.set("halt", "the test needs it", 0)
         session.post(Resume(command_id="", who="test", reason="the point"))
     starts = trader.starts() + 1
     session.live(crash_at=f"{point}:{n}")
@@ -198,25 +211,28 @@ def point_life(session: Session, point: str, n: int) -> bool:
     return session.ends_killed(code)
 
 
-def make_ready(session: Session, *, latched: bool) -> None:
-    """The latch as the next life needs it."""
-    is_latched = session.latch.read() is not None
-    if latched and not is_latched:
-        session.latch.set("halt", "the test needs it", 0)
-    elif is_latched and not latched:
-        session.post(Resume(command_id="", who="test", reason="the next point"))
+def make_ready(session: Session) -> None:
+    """A life in between: no command waits for the next one, and the latch is not set."""
+    trader = session.trader
+    starts = trader.starts() + 1
+    session.live()
+    trader.await_quoting(starts)
+    session.post(Resume(command_id="", who="test", reason="the next point"))
+    is_ready = until(lambda: session.latch.read() is None and not any(posts(session)), 20)
+    if trader.stop() != 0 or not is_ready:
+        session.note([f"a resume was not obeyed: {trader.said()}"])
+
+
+def posts(session: Session) -> list[Path]:
+    return list((session.trader.place.mailbox / "posts").glob("*.json"))
 
 
 def post_life(session: Session, point: str, n: int) -> bool:
-    """`pr3dict halt` dies on its way to a trader, which goes on."""
+    """`pr3dict resume` dies on its way to a trader, which goes on."""
     trader = session.trader
-    starts = trader.starts()
-    make_ready(session, latched=False)
-    if starts == 0:
-        session.live()
-        trader.await_quoting(1)
-        trader.kill()
-    halt = ["resume", "--reason", "the point", "--data-dir", str(trader.place.path)]
-    trader.zygote.start(halt, trader.log, crash_at=f"{point}:{n}")
+    if trader.starts() == 0:
+        make_ready(session)
+    resume = ["resume", "--reason", "the point", "--data-dir", str(trader.place.path)]
+    trader.zygote.start(resume, trader.log, crash_at=f"{point}:{n}")
     session.tally.starts += 1
     return session.ends_killed(trader.zygote.ended())

@@ -13,6 +13,7 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
@@ -39,6 +40,9 @@ LIVELY = Regime(
     depth_rate=120.0,
 )
 SHORT = msgspec.structs.replace(LIVELY, name="short", about="the same, resolves early", hours=1.0)
+LOSING = msgspec.structs.replace(
+    LIVELY, name="losing", about="goes to YES within a minute", hours=3.0, outcome=1, p0=0.3, volatility=1.0
+)  # for who wants to be short
 
 SETTINGS = (
     "base_spread=0.03", "min_spread=0.02", "min_liquidity=1", "min_existing_spread=0.01",
@@ -72,13 +76,15 @@ def until(happened, seconds: float = PATIENCE_S, every_s: float = 0.01):
 class Exchange:
     """`pr3dict exchange` as a process; its truth goes on whatever happens to the trader."""
 
-    def __init__(self, folder: Path, seed: int, *, speed: float = SPEED) -> None:
+    def __init__(
+        self, folder: Path, seed: int, regimes: tuple[Regime, ...] = (LIVELY, LIVELY, SHORT)
+    ) -> None:
         tapes = folder / "tapes"
         tapes.mkdir(parents=True)
-        for number, regime in enumerate((LIVELY, LIVELY, SHORT)):
+        for number, regime in enumerate(regimes):
             events, meta = market_tape(100 * seed + number, regime)
             write_tape(tapes / f"{number}.parquet", events, meta, sync=False)
-        command = [sys.executable, "-m", "pr3dict.cli.main", "exchange", str(tapes), "--speed", str(speed)]
+        command = [sys.executable, "-m", "pr3dict.cli.main", "exchange", str(tapes), "--speed", str(SPEED)]
         self.log = (folder / "exchange.log").open("w")
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True)
         line = self.process.stdout.readline()
@@ -102,7 +108,7 @@ class Exchange:
         self.process.stdout.close()
         self.log.close()
 
-    def __enter__(self) -> Exchange:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -113,11 +119,13 @@ class Zygote:
     """Starts lives one after the other (see zygote.py)."""
 
     def __init__(self, state: Path) -> None:
+        self.state = state
         command = [sys.executable, str(HERE / "zygote.py")]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=environment(state)
         )
         self._rest = b""
+        self._lives = False
         assert self._hear(None) == {"ready": True}
 
     def _hear(self, seconds: float | None) -> dict | None:
@@ -135,8 +143,12 @@ class Zygote:
     def _say(self, order: dict) -> None:
         self.process.stdin.write(json.dumps(order).encode() + b"\n")
 
-    def start(self, argv: list[str], log: Path, *, crash_at: str = "", kill_ms: float | None = None) -> None:
-        self._say({"argv": argv, "log": str(log), "crash_at": crash_at, "kill_ms": kill_ms})
+    def start(self, argv: list[str], log: Path, **more: object) -> None:
+        if self._lives:  # of a test that failed
+            self.signal(signal.SIGKILL)
+            self.ended()
+        self._say({"argv": argv, "log": str(log), **more})
+        self._lives = True
         assert "pid" in (self._hear(PATIENCE_S) or {})
 
     def signal(self, number: int) -> None:
@@ -145,6 +157,7 @@ class Zygote:
     def ended(self, seconds: float = PATIENCE_S) -> int | None:
         """The exit code (below 0: killed by that signal); None while it still runs."""
         answer = self._hear(seconds)
+        self._lives = answer is None
         return None if answer is None else answer["code"]
 
     def close(self) -> None:
@@ -152,7 +165,7 @@ class Zygote:
         self.process.wait(PATIENCE_S)
         self.process.stdout.close()
 
-    def __enter__(self) -> Zygote:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -169,8 +182,9 @@ class Trader:
         self.log = folder / "trader.log"
         self.argv = command_line(exchange, self.place, *settings)
 
-    def start(self, *, crash_at: str = "", kill_ms: float | None = None) -> None:
-        self.zygote.start(self.argv, self.log, crash_at=crash_at, kill_ms=kill_ms)
+    def start(self, **more: object) -> None:
+        """`crash_at` "name:n", `kill_ms`, and `file_bytes`: no file may grow beyond it."""
+        self.zygote.start(self.argv, self.log, **more)
 
     def kill(self) -> None:
         self.zygote.signal(signal.SIGKILL)
@@ -200,8 +214,9 @@ class Trader:
             "SELECT max(step) FROM events WHERE step >= ? AND kind = 'held'"
             " AND json_extract(body, '$.why') = 'unreconciled' AND json_extract(body, '$.on') = 0"
         )
-        step = self._ask(released, begun[0])
-        return bool(step and step[0] is not None and self._ask("SELECT 1 FROM steps WHERE number > ?", step[0]))
+        found = self._ask(released, begun[0])
+        step = found[0] if found else None
+        return step is not None and bool(self._ask("SELECT 1 FROM steps WHERE number > ?", step))
 
     def await_quoting(self, starts: int, seconds: float = PATIENCE_S) -> bool:
         return bool(until(lambda: self.is_quoting(starts), seconds))

@@ -69,7 +69,7 @@ def run_all(made: list[Job], folder: Path) -> Tally:
         zygote = zygotes.get()
         try:
             tally = job(zygote)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the other sessions go on, and the sentence counts
             zygotes.put(Zygote(folder / f"state-{time.monotonic_ns()}"))
             tally = Tally(wrong=[f"a session broke off: {error!r}"])
         else:

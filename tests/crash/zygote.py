@@ -1,8 +1,9 @@
 """A process that has everything loaded and forks one life of `pr3dict` after the other, as fast as that goes.
 
-Lines of JSON on stdin. `{"argv": [...], "crash_at": "name:n", "kill_ms": 12.5, "log": FILE}` forks a child that
-runs the command line as the `pr3dict` script does; its process id is the answer, and a second answer when it
-ended. Meanwhile `{"signal": N}` is passed on. The child is killed from here, where nobody else can have its id.
+Lines of JSON on stdin. `{"argv": [...], "log": FILE}` forks a child that runs the command line as the
+`pr3dict` script does; with `crash_at` "name:n" it dies at a crash point, with `kill_ms` after that time, with
+`file_bytes` no file may grow beyond. Its process id is the answer, and a second answer when it ended.
+Meanwhile `{"signal": N}` is passed on: from here, where nobody else can have the child's id.
 """
 
 import json
@@ -11,19 +12,40 @@ import select
 import signal
 import sys
 import time
+from resource import RLIM_INFINITY, RLIMIT_FSIZE, setrlimit
 
 from pr3dict.cli import main as program
-from pr3dict.kernels.warm import warm
+from pr3dict.runtime.brain_loader import load_brain
 from pr3dict.store import crash_points
 
 
+class Lines:
+    """Lines of stdin, without a buffer that `select` does not see."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def read(self) -> bytes:
+        """The next line; empty at the end."""
+        while b"\n" not in self._rest:
+            more = os.read(0, 65_536)
+            if not more:
+                return b""
+            self._rest += more
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line
+
+
 def preload() -> None:
+    import pyarrow.parquet  # noqa: F401
+
+    import pr3dict.cli.halt
     import pr3dict.cli.paper
     import pr3dict.cli.session
     import pr3dict.runtime.remote
     import pr3dict.runtime.status  # noqa: F401
 
-    warm()
+    load_brain()
 
 
 def live(order: dict) -> None:
@@ -34,12 +56,16 @@ def live(order: dict) -> None:
         log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(log, 1)
         os.dup2(log, 2)
+        if order.get("file_bytes"):
+            setrlimit(RLIMIT_FSIZE, (order["file_bytes"], RLIM_INFINITY))
         crash_points._left.update(crash_points.parse(order.get("crash_at", "")))
         sys.argv = ["pr3dict", *order["argv"]]
         try:
             program.main()
         except SystemExit as end:
             code = int(end.code or 0)
+        except KeyboardInterrupt:  # asked to end before the program looks out for that
+            code = 130
         sys.stdout.flush()
         sys.stderr.flush()
     finally:
@@ -51,7 +77,7 @@ def say(answer: dict) -> None:
     sys.stdout.flush()
 
 
-def watch(pid: int, kill_ms: float | None) -> int:
+def watch(pid: int, kill_ms: float | None, lines: Lines) -> int:
     """Wait for the end of a child, killing or signalling it on the way; its exit code."""
     handle = os.pidfd_open(pid)
     due_s = None if kill_ms is None else time.monotonic() + kill_ms / 1000
@@ -62,7 +88,7 @@ def watch(pid: int, kill_ms: float | None) -> int:
             if handle in ready:
                 return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             if 0 in ready:
-                line = read_line()
+                line = lines.read()
                 os.kill(pid, json.loads(line)["signal"] if line else signal.SIGKILL)
             elif due_s is not None and time.monotonic() >= due_s:
                 os.kill(pid, signal.SIGKILL)
@@ -71,25 +97,11 @@ def watch(pid: int, kill_ms: float | None) -> int:
         os.close(handle)
 
 
-_rest = b""
-
-
-def read_line() -> bytes:
-    """A line of stdin, without a buffer that `select` does not see; empty at its end."""
-    global _rest
-    while b"\n" not in _rest:
-        more = os.read(0, 65_536)
-        if not more:
-            return b""
-        _rest += more
-    line, _, _rest = _rest.partition(b"\n")
-    return line
-
-
 def serve() -> None:
     preload()
     say({"ready": True})
-    while line := read_line():
+    lines = Lines()
+    while line := lines.read():
         order = json.loads(line)
         if "argv" not in order:  # a signal for a child that has ended by itself
             continue
@@ -98,7 +110,7 @@ def serve() -> None:
         if not pid:
             live(order)
         say({"pid": pid})
-        code = watch(pid, order.get("kill_ms"))
+        code = watch(pid, order.get("kill_ms"), lines)
         say({"code": code, "seconds": time.monotonic() - began_s})
 
 

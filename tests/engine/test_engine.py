@@ -127,8 +127,23 @@ def test_what_was_due_in_a_sleep_happens_after_it_was_noticed():
     """No quote is decided at a time that was slept through."""
     desk = Desk()
     desk.accept(1.1, desk.quote())
-    desk.engine.advance(now(600), NO_ROWS, (e.ClockJumped(gap_ns=599 * SECOND),))
+    before_ns = desk.engine.now_ns
+    steps = desk.engine.advance(now(600), NO_ROWS, (e.ClockJumped(gap_ns=599 * SECOND),))
     assert int(desk.engine.world.quotes["now_ns"][0]) == now(600)
+    assert [step.now_ns for step in steps] == [now(600)]
+    assert steps[0].inputs == (e.ClockJumped(gap_ns=599 * SECOND, awake_ns=before_ns),)
+
+
+def test_a_replay_runs_the_timers_of_before_a_sleep_at_their_own_time():
+    """What ran before the sleep left no step behind; the jump says until when it ran."""
+    live, replayed = Desk(), Desk()
+    for desk in (live, replayed):
+        desk.accept(1.1, desk.quote())
+    for second in (31.5, 62.5):
+        live.engine.advance(now(second), NO_ROWS, ())  # the quote is looked at again, nothing is sent
+    jump = live.engine.advance(now(600), NO_ROWS, (e.ClockJumped(gap_ns=500 * SECOND),))[-1]
+    replayed.engine.advance(jump.now_ns, NO_ROWS, jump.inputs)
+    assert replayed.engine.state_hash() == live.engine.state_hash()
 
 
 # --- what stops quoting ---------------------------------------------------------------------------
@@ -334,7 +349,8 @@ def test_a_person_may_flatten_after_the_daily_loss():
 def test_nobody_flattens_on_a_book_that_is_not_known():
     desk = losing_desk()
     desk.at(2, e.BookInvalid(market=0, why="gap"))
-    assert placed(desk.at(3, e.Flatten(command_id="2", who="me", market=0, max_slippage_micros=60_000))) == []
+    flatten = e.Flatten(command_id="2", who="me", market=0, max_slippage_micros=60_000)
+    assert placed(desk.at(3, flatten)) == []
 
 
 @pytest.mark.parametrize("command", [
@@ -509,7 +525,8 @@ def test_a_mute_stream_of_one_market_is_found_by_another_route():
         step = desk.at(second, e.FeedAlive(venue="kalshi", venue_ns=now(second)))
         if any(isinstance(x, c.ReadBook) for x in step.commands):
             at = {"asked_ns": step.now_ns, "as_of_ns": step.now_ns + 1}
-            desk.at(second + 0.5, e.BookRead(market=0, bid_price=3000 - second, ask_price=4000 - second, **at))
+            moved = e.BookRead(market=0, bid_price=3000 - second, ask_price=4000 - second, **at)
+            desk.at(second + 0.5, moved)
     assert "book_differs" in desk.alert_names
     assert desk.sent(c.Resubscribe)
 

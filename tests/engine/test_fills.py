@@ -203,3 +203,17 @@ def test_what_moves_money_must_agree_and_the_rest_may_differ():
         a_fill(1, BID, 4_000, 5_000_000, rebate_micros=1),
     ):  # fmt: skip
         assert not is_same_fill(fill, other)
+
+
+def test_a_merge_that_was_concluded_from_positions_is_replaced_by_its_notice():
+    """Positions read at 20 showed ten pairs gone; the venue's own word for it (at 15) comes afterwards."""
+    ledger = MarketLedger(0, "polymarket", nets=False)
+    for fill in (a_fill(1, BID, 4_000, 12_000_000), a_fill(2, ASK, 6_000, 12_000_000)):
+        ledger.book(fill)
+    assert ledger.merge(20, "", 10_000_000)
+    concluded = (ledger.position(), ledger.cash_micros())
+    assert ledger.merge(15, "m1", 10_000_000)
+    assert (ledger.position(), ledger.cash_micros()) == concluded
+    assert not ledger.merge(15, "m1", 10_000_000)
+    assert ledger.merge(30, "m2", 2_000_000), "a later one is another"
+    assert ledger.cash_micros() == concluded[1] + 2_000_000

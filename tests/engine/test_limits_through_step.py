@@ -84,7 +84,7 @@ def unasked_ends():
 
 
 def churn():
-    desk, places = resting(max_churn=4, churn_life_seconds=10)
+    desk, _ = resting(max_churn=4, churn_life_seconds=10)
     for i in range(4):
         old = ((d.BID, 4500 + 300 * i, 0), (d.ASK, 5500 + 300 * i, 0))
         new = ((d.BID, 4800 + 300 * i, 40_000), (d.ASK, 5800 + 300 * i, 40_000))
@@ -362,6 +362,24 @@ def test_alert_inventory_high_comes_and_goes():
     assert [a.on for a in desk.alerts if a.name == "inventory_high"] == [True, False]
 
 
+def test_an_anomaly_is_told_again_once_it_had_stayed_away():
+    """Twice within a minute is one episode; after a quiet minute it is over, and the next one is told."""
+    desk, _ = resting(max_foreign_orders=0)
+    stranger = {"order_id": 0, "market": 0, "side": d.BID, "price": 5000, "size": CONTRACT}
+    for second in range(2, 350, 4):
+        trade = e.Filled(trade_id=f"x{second}", exch_ns=now(second), **stranger)
+        desk.at(second, *([trade] if second in (2, 30, 202) else []))
+    assert [a.on for a in desk.alerts if a.name == "anomaly_foreign_fill"] == [True, False, True, False]
+
+
+def test_resume_tells_that_what_it_lifts_is_over():
+    desk, places = resting()
+    desk.at(1.2, desk.fill(places[0], "t", 25))
+    assert "overfill" in desk.alert_names
+    desk.at(2, e.Resume(command_id="1", who="me", reason="looked"))
+    assert [a.on for a in desk.alerts if a.name == "overfill"] == [True, False]
+
+
 def test_alert_quote_old():
     """A venue that never answers the cancel leaves an old quote standing."""
     desk, _ = resting(answer_timeout_seconds=30)
@@ -390,4 +408,20 @@ def test_two_markets_of_one_event_share_a_cap():
     desk = Desk(*pair, risk=RiskConfig(max_loss_per_event=8))
     assert len(desk.quote(1, 0)) == 2
     assert len(desk.quote(1.1, 1)) < 2
+    assert "anomaly_gate_event_loss" in desk.alert_names
+
+
+def test_what_a_settled_market_won_covers_nothing_that_is_open():
+    """Profit of one outcome is cash once it is paid: the cap of the other outcome stays the same."""
+    pair = (listing(0, event_id="E", exclusive=True), listing(1, event_id="E", exclusive=True))
+    desk = Desk(*pair, risk=RiskConfig(max_loss_per_event=5))
+    first = desk.quote(1, 0)
+    desk.accept(1.1, first)
+    bid = next(p for p in first if p.side == d.BID)
+    done = e.Closed(order_id=bid.order_id, why="filled", filled=10 * CONTRACT)
+    desk.at(1.2, desk.fill(bid, "t1", 10), done)
+    left = desk.engine.account.open_orders(0)
+    gone = (e.Closed(order_id=o.order_id, why="closed", filled=0) for o in left)
+    desk.at(2, *gone, e.Settled(market=0, value_micros=1_000_000))
+    assert [p.side for p in desk.quote(3, 1, bid=7000, ask=8000)] == [d.ASK]  # the bid may lose $7.30
     assert "anomaly_gate_event_loss" in desk.alert_names

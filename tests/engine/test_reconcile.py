@@ -432,3 +432,24 @@ def test_reads_of_a_venue_without_markets_change_nothing(desk):
     desk.do(e.ReadFailed(venue="synthetic", read="orders", why=""))
     desk.command(c.ReadOrders(venue="synthetic"))
     assert desk.account.encode() == before
+
+
+def test_a_late_notice_of_a_settlement_is_not_paid_twice():
+    """The venue's cash shows the payout in two reads before the notice comes: nothing is left to explain."""
+    desk = Desk(reconcile_interval_ns=30 * SECOND)
+    desk.place()
+    desk.fill(1, 10)
+    desk.do(e.Closed(order_id=1, why="filled", filled=10_000_000))
+    fill = e.Filled(trade_id="t1", order_id=1, market=0, side=0, price=4_500, size=10_000_000, exch_ns=START)
+    before = desk.account.cash_micros
+    for _ in range(3):
+        desk.now += 5 * SECOND
+        desk.read_fills(fill)
+        desk.read_positions()
+        desk.read_balance(before + 10_000_000)
+    desk.now += SECOND
+    desk.do(e.Settled(market=0, value_micros=1_000_000))
+    desk.read_fills(fill)
+    desk.read_positions()
+    assert desk.account.due(desk.now) == ()
+    assert desk.account.cash_micros == before + 10_000_000

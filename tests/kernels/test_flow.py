@@ -82,7 +82,9 @@ def events_of(seed: int, prices: np.ndarray = CENTS, **changes: float) -> d.Arra
 def digest_of_short_market() -> str:
     """Fingerprint that must not depend on compilation."""
     extras = {"herding": 0.4, "herd_memory": 3.0, "depth_follow": 0.5, "alert": 0.5, "rung_slope": 0.1}
-    extras |= {"pull": 0.2, "depth_inside": 0.2, "news_tail": 0.5}
+    extras |= {"pull": 0.2, "depth_inside": 0.2, "news_tail": 0.5, "rung_hump": 0.4, "rung_hump_at": 1.5}
+    extras |= {"depth_size_sigma": 1.0, "depth_leave": 0.5, "noise_thrift": 0.7, "rung_trim": 0.5}
+    extras |= {"retreat_rate": 2_000.0, "retreat_reach": 300.0, "return_rate": 3_600.0}
     events = events_of(11, TAPERED, duration_ns=HOUR_NS // 200, news_rate=900.0, **extras)
     return hashlib.sha256(events.tobytes()).hexdigest()
 
@@ -128,6 +130,15 @@ def test_every_row_is_what_an_exchange_could_send(
         pull=follow / 4,
         alert=follow / 2,
         rung_slope=slope,
+        rung_hump=-slope,
+        rung_hump_at=2.0,
+        depth_size_sigma=2.0 * follow,
+        depth_leave=follow,
+        noise_thrift=follow,
+        rung_trim=0.6 * follow,
+        retreat_rate=3_000.0 * follow,
+        retreat_reach=400.0,
+        return_rate=3_600.0,
         duration_ns=HOUR_NS // 60,
     )
     on_grid = set(prices.tolist())
@@ -260,13 +271,15 @@ def book_after(events: d.Array, share: float) -> tuple[dict[int, int], dict[int,
 def test_rungs_grow_as_told() -> None:
     still = {"noise_rate": 0.0, "informed_rate": 0.0, "volatility": 0.0, "resolve": 0.0, "news_rate": 0.0}
     alone = {**still, "makers": 1, "depth_rate": 0.0, "view_noise": 0.0, "levels": 4}
-    ratios = []
-    for seed in range(40):
-        bids = book_after(events_of(seed, rung_slope=0.7, rung_curve=-0.1, **alone), 0.9)[0]
-        sizes = [size for _, size in sorted(bids.items(), reverse=True) if size]
-        ratios.append([size / sizes[0] for size in sizes])
-    expected = np.exp([(0.7 - 0.1 * k) * k for k in range(4)])
-    assert np.allclose(np.mean(np.log(ratios), axis=0), np.log(expected), atol=0.35)
+    for hump in (0.0, 1.5):
+        ratios = []
+        for seed in range(40):
+            shape = {"rung_slope": 0.7, "rung_curve": -0.1, "rung_hump": hump, "rung_hump_at": 2.5}
+            bids = book_after(events_of(seed, **shape, **alone), 0.9)[0]
+            sizes = [size for _, size in sorted(bids.items(), reverse=True) if size]
+            ratios.append([size / sizes[0] for size in sizes])
+        logs = np.array([(0.7 - 0.1 * k) * k + hump * np.exp(-2.0 * (k - 2.5) ** 2) for k in range(4)])
+        assert np.allclose(np.mean(np.log(ratios), axis=0), logs - logs[0], atol=0.35)
 
 
 def gap_of_mid(**changes: float) -> float:
@@ -290,6 +303,86 @@ def test_makers_on_alert_look_again_at_the_moment_of_news() -> None:
     awake = events_of(4, news_rate=600.0, news_size=1.0, alert=1.0, **asleep)
     assert np.sum(still["kind"] == d.LEVEL) == 0
     assert len(np.unique(awake["exch_ns"][awake["kind"] == d.LEVEL])) > 5
+
+
+ONLY_OTHERS = {
+    "noise_rate": 0.0,
+    "informed_rate": 0.0,
+    "volatility": 0.0,
+    "resolve": 0.0,
+    "news_rate": 0.0,
+    "refresh_rate": 0.001,
+    "depth_rate": 60_000.0,
+    "depth_limit": 1e9 * CONTRACT,
+}
+
+
+def test_others_leave_whole_or_in_part_and_their_sizes_spread() -> None:
+    """Changes of levels at which no maker stands are what others do."""
+
+    def moves(**changes: float) -> tuple[np.ndarray, np.ndarray]:
+        book: dict[tuple[int, int], int] = {}
+        added, gone = [], []
+        for row in events_of(8, **ONLY_OTHERS, maker_size=CONTRACT, **changes).tolist():
+            key, size = (row[7], row[4]), row[2]
+            if row[6] == d.LEVEL:
+                before = book.get(key, 0)
+                if size > before:
+                    added.append((size - before) / CONTRACT)
+                elif before > 20 * CONTRACT:
+                    gone.append(size <= 6 * CONTRACT)  # makers rest a contract or two each
+            if row[6] in (d.LEVEL, d.SNAPSHOT):
+                book[key] = size
+        return np.array(added), np.array(gone)
+
+    added, gone = moves()
+    assert len(gone) > 100 and gone.mean() < 0.1 and abs(added.mean() - 50) < 10
+    added, gone = moves(depth_leave=0.6, depth_size_sigma=1.5)
+    assert abs(gone.mean() - 0.6) < 0.1
+    assert abs(np.median(added) - 50) < 12 and abs(np.log(added).std() - 1.5) < 0.2
+
+
+def test_a_noise_taker_stays_away_from_a_wide_spread() -> None:
+    """Half a spread of c cents lets a share exp(-thrift x c) come."""
+    still = {"informed_rate": 0.0, "volatility": 0.0, "resolve": 0.0, "news_rate": 0.0, "view_noise": 0.0}
+    still |= {"depth_rate": 0.0, "noise_size": CONTRACT, "noise_size_sigma": 0.0, "half_spread": 300}
+    still |= {"duration_ns": float(HOUR_NS // 4), "clustering": 0.0}
+    all_come, some = (
+        sum(np.sum(events_of(seed, **still, **one)["kind"] == d.TRADE) for seed in range(6))
+        for one in ({}, {"noise_thrift": 0.25})
+    )
+    assert abs(some / all_come - np.exp(-0.75)) < 0.04
+
+
+def wide_spells(events: d.Array, wide: int) -> list[float]:
+    """Seconds for which the spread was at least `wide`, each time; no side is ever empty."""
+    book: tuple[dict[int, int], dict[int, int]] = ({}, {})
+    spells, began = [], -1
+    for row in events.tolist():
+        if row[6] in (d.LEVEL, d.SNAPSHOT):
+            book[row[7]][row[4]] = row[2]
+        if row[0] == OPEN_NS or row[6] != d.LEVEL:
+            continue
+        bids = [price for price, size in book[d.BID].items() if size]
+        asks = [price for price, size in book[d.ASK].items() if size]
+        assert bids and asks
+        spread = min(asks) - max(bids)
+        if spread >= wide and began < 0:
+            began = row[0]
+        elif spread < wide and began >= 0:
+            spells.append((row[0] - began) / 1e9)
+            began = -1
+    return spells
+
+
+def test_a_retreat_empties_one_side_near_the_touch_until_all_return() -> None:
+    still = {"informed_rate": 0.0, "volatility": 0.0, "resolve": 0.0, "news_rate": 0.0, "view_noise": 0.0}
+    still |= {"noise_rate": 0.0, "duration_ns": float(HOUR_NS // 4)}
+    away = {"retreat_rate": 120.0, "retreat_reach": 1_000.0, "return_rate": 1_200.0}
+    spells = [one for seed in range(4) for one in wide_spells(events_of(seed, **still, **away), 600)]
+    assert 50 < len(spells) < 130  # of 120 retreats those that reach far enough
+    assert 2.0 < np.mean(spells) < 4.0  # 1,200 an hour: three seconds
+    assert not wide_spells(events_of(6, **still), 600)
 
 
 def test_short_buffer_tells_the_length_and_keeps_what_fits() -> None:

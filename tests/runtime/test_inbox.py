@@ -101,7 +101,6 @@ def test_every_row_comes_out_or_is_counted_and_its_book_declared_invalid(moves):
     inbox = Inbox(max_rows=6, max_events=1000)
     put = taken = 0
     last_row = last_event = 0
-    stamp = 0  # the order of arrival, in `qty` of rows and in the size of fills
     arrived: dict[int, int] = {}  # stamp of an invalidation: rows put before it may not come after
 
     def take() -> None:
@@ -119,8 +118,7 @@ def test_every_row_comes_out_or_is_counted_and_its_book_declared_invalid(moves):
                 assert event.value_micros > last_event
                 last_event = event.value_micros
 
-    for move, what in moves:
-        stamp += 1
+    for stamp, (move, what) in enumerate(moves, 1):
         if move == "rows":
             made = rows(*what)
             made["qty"] = stamp * 10 + np.arange(len(what))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from pr3dict.domain.errors import UsageError
 from pr3dict.kernels import dtypes as d
-from pr3dict.runtime.synthetic import FEED_LATENCY_NS, REGIMES, regime, synthetic_market
+from pr3dict.runtime.synthetic import FEED_LATENCY_NS, REGIMES, market_tape, regime, synthetic_market
 from pr3dict.store.tape import check_tape, read_tape, write_tape
 
 NAMES = [one.name for one in REGIMES]
@@ -76,3 +77,39 @@ def test_unknown_regime_and_negative_seed_are_refused() -> None:
         synthetic_market(1, "stormy")
     with pytest.raises(UsageError, match="seed -1 is negative"):
         synthetic_market(-1, "calm")
+
+
+# What only fitted regimes use, and the value that turns it off.
+FITTED_ONLY = {
+    "rung_slope": 0.0,
+    "rung_curve": 0.0,
+    "rung_hump": 0.0,
+    "rung_first": 0.0,
+    "rung_trim": 0.0,
+    "noise_thrift": 0.0,
+    "depth_sigma": 0.0,
+    "depth_leave": 0.0,
+    "depth_inside": 0.0,
+    "depth_follow": 0.0,
+    "pull": 0.0,
+    "news_tail": 0.0,
+    "alert": 0.0,
+    "herding": 0.0,
+    "retreat_rate": 0.0,
+}
+
+
+def test_regimes_chosen_by_hand_stay_as_they_were() -> None:
+    """What was added for fitted ones is off in them, and off means that the other numbers change nothing."""
+    for one in REGIMES:
+        assert {key: getattr(one, key) for key in FITTED_ONLY} == FITTED_ONLY
+    short = msgspec.structs.replace(regime("short_dated"), hours=0.02)
+    idle = msgspec.structs.replace(
+        short, rung_hump_at=5.0, herd_memory=9.0, retreat_cents=9.0, retreat_seconds=0.1
+    )
+    assert market_tape(4, idle).events.tobytes() == market_tape(4, short).events.tobytes()
+    off = msgspec.structs.replace(short, news_rate=900.0, rung_slope=-0.2)
+    for key in FITTED_ONLY:
+        value = {"retreat_rate": 900.0, "rung_curve": 0.05, "rung_slope": 0.1}.get(key, 0.5)
+        on = msgspec.structs.replace(off, **{key: value})
+        assert market_tape(4, on).events.tobytes() != market_tape(4, off).events.tobytes(), key

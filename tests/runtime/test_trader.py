@@ -176,9 +176,18 @@ def test_a_person_may_flatten_under_the_latch():
     story = Story()
     flatten = e.Flatten(command_id="1", who="me", market=-1, max_slippage_micros=0)
     story.step(c.SetLatch(reason="r", text=""))
-    story.step(place(1), events=[flatten])
+    story.step(c.Answer(command_id="1", ok=True, text="selling"), place(1), events=[flatten])
     story.durable()
     assert story.wire[-1] == place(1)
+
+
+def test_a_flatten_that_the_engine_refused_opens_nothing():
+    story = Story()
+    flatten = e.Flatten(command_id="1", who="me", market=99, max_slippage_micros=0)
+    story.step(c.SetLatch(reason="r", text=""))
+    story.step(c.Answer(command_id="1", ok=False, text="no such market"), place(1), events=[flatten])
+    story.durable()
+    assert place(1) not in story.wire
 
 
 def test_after_a_full_disk_only_cancels_leave():

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from typing import ClassVar
 
 import pytest
 
@@ -21,7 +22,7 @@ class SlowJournal(Journal):
     """The real journal behind a gate that a test opens."""
 
     gate = threading.Event()
-    groups: list[int] = []
+    groups: ClassVar[list[int]] = []
 
     def append(self, steps) -> None:
         self.groups.append(len(steps))
@@ -45,7 +46,7 @@ def test_steps_that_wait_are_written_in_one_transaction(tmp_path):
         post = asyncio.get_running_loop().call_soon_threadsafe
         writer = JournalThread(journal, SystemClock(), seen.append, post)
         writer.append(step(1))
-        while not SlowJournal.groups:
+        while not SlowJournal.groups:  # noqa: ASYNC110 - it is set in another thread
             await asyncio.sleep(0.001)
         for number in range(2, 101):
             writer.append(step(number))

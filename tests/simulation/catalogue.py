@@ -53,7 +53,7 @@ KNOBS: dict[str, Knob] = {
     "ghost": Knob((31,), 0.02, "an order is reported filled without any trade"),
     "void_storm": Knob((32,), 0.01, "a third of all fills fails for a while"),
     "fee_noise": Knob((33,), 0.10, "a fee differs from the schedule"),
-    "settle": Knob((34,), 0.015, "a market settles; some are amended or refunded"),
+    "settle": Knob((34,), 0.025, "a market settles; some are amended or refunded"),
     "settle_unknown": Knob((35,), 0.010, "a market settles while an order's fate is unknown"),
     "past_end": Knob((36,), 0.50, "a market trades on past its end date"),
     # C. market data: for each message, or each second

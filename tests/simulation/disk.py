@@ -1,8 +1,8 @@
 """A disk that may lose what it was not told to keep: the journal port of a simulated process.
 
 Steps are framed with a checksum, appended, and durable only when a sync has ended. A power loss keeps any
-subset of what was appended since and may tear the last of it; a killed process keeps all. Opening reads frames
-up to the first one that is missing or torn, which is what a write-ahead log gives.
+subset of what was appended since and may tear the last of it; a killed process keeps all. Opening reads
+frames up to the first one that is missing or torn, which is what a write-ahead log gives.
 """
 
 from __future__ import annotations
@@ -119,4 +119,3 @@ class Disk:
 
 def _is_whole(frame: bytes) -> bool:
     return len(frame) > 4 and int.from_bytes(frame[:4], "big") == zlib.crc32(frame[4:])
-

@@ -26,7 +26,16 @@ REGIMES = {  # (chance of a move, drift in ticks, half-spread in ticks, mean gap
 }
 
 
-def row(now_ns: int, market: int, kind: int, side: int = 0, price: int = 0, qty: int = 0, aux: int = 0, bits: int = 0) -> Row:
+def row(
+    now_ns: int,
+    market: int,
+    kind: int,
+    side: int = 0,
+    price: int = 0,
+    qty: int = 0,
+    aux: int = 0,
+    bits: int = 0,
+) -> Row:
     """One EVENT row; `local_ns` is set where it arrives."""
     return (now_ns, now_ns, qty, aux, price, market, kind, side, bits)
 
@@ -121,8 +130,8 @@ class Flow:
         now, m = self.world.now_ns, self.market
         rows: list[Row] = []
         for side in (d.BID, d.ASK):
-            for price in [p for p in self.book[side] if p not in target[side]]:
-                rows.append(row(now, m, d.LEVEL, side, price, 0))
+            gone = [price for price in self.book[side] if price not in target[side]]
+            rows += [row(now, m, d.LEVEL, side, price, 0) for price in gone]
         for side in (d.BID, d.ASK):
             for price, size in target[side].items():
                 if self.book[side].get(price) != size:
@@ -175,7 +184,15 @@ class Flow:
             return [row(now, m, d.SNAPSHOT, d.BID, 0, 0, bits=d.SNAP_FIRST | d.SNAP_LAST)]
         last = len(levels) - 1
         return [
-            row(now, m, d.SNAPSHOT, s, p, q, bits=(d.SNAP_FIRST if i == 0 else 0) | (d.SNAP_LAST if i == last else 0))
+            row(
+                now,
+                m,
+                d.SNAPSHOT,
+                s,
+                p,
+                q,
+                bits=(d.SNAP_FIRST if i == 0 else 0) | (d.SNAP_LAST if i == last else 0),
+            )
             for i, (s, p, q) in enumerate(levels)
         ]
 

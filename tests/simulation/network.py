@@ -1,4 +1,4 @@
-"""Links between the process and the venue: latency, loss, duplication, reordering, partition, mute, slow drain.
+"""Links between the process and the venue: latency, loss, duplication, reordering, partition, mute, slowness.
 
 A `Stream` is one connection that delivers in order while it is up; what happens while it is down is lost, as
 venues do not replay. `Wire` carries requests and their answers, each on its own.
@@ -59,6 +59,11 @@ class Stream:
         """No message passes for `for_ns`; what was on its way is lost."""
         self.cut_until_ns = self.world.now_ns + for_ns
         self.epoch += 1
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether a slow drain left messages that are still to come."""
+        return self._busy_ns > self.world.now_ns
 
     def heal(self) -> None:
         """All faults of the link end."""

@@ -39,9 +39,7 @@ def act(sim: Simulation, draw: int) -> None:
     else:
         target = -1 if deed == "flatten_all" else market
         slip = r.choice((20_000, 50_000))
-        sim.process.put(
-            e.Flatten(command_id=command, who=who, market=target, max_slippage_micros=slip)
-        )
+        sim.process.put(e.Flatten(command_id=command, who=who, market=target, max_slippage_micros=slip))
 
 
 def resume(sim: Simulation, command_id: str) -> None:
@@ -56,9 +54,7 @@ def unpause(sim: Simulation, command_id: str, market: int) -> None:
     if sim.process is None:
         sim.world.after(SECOND, unpause, sim, command_id, market)
         return
-    sim.process.put(
-        e.PauseMarket(command_id=command_id, who="simulated person", market=market, paused=False)
-    )
+    sim.process.put(e.PauseMarket(command_id=command_id, who="simulated person", market=market, paused=False))
 
 
 def _at_the_venue(sim: Simulation, deed: str, market: int, r: Random) -> None:

@@ -1,4 +1,4 @@
-"""One life of the trading process in virtual time: engine, trader, inbox, clocks and journal, as the shell has them."""
+"""One life of the trading process in virtual time: engine, trader, inbox, clocks, journal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 from pr3dict.domain import commands as c
 from pr3dict.domain import events as e
 from pr3dict.engine.engine import Engine
-from pr3dict.engine.ports import Batch
 from pr3dict.engine.tracked import IN_DOUBT
 from pr3dict.kernels import dtypes as d
 from pr3dict.runtime.clock import ClockWatch, EngineTime
@@ -68,7 +67,9 @@ class Process:
     def in_doubt(self) -> bool:
         """Whether the outcome of any order is unknown."""
         account = self.engine.account
-        orders = (order for market in range(len(self.engine.listings)) for order in account.open_orders(market))
+        orders = (
+            order for market in range(len(self.engine.listings)) for order in account.open_orders(market)
+        )
         return any(order.state in IN_DOUBT for order in orders)
 
     def reasons(self, market: int) -> int:
@@ -183,12 +184,14 @@ class Process:
             self._set_timer(now)
 
     def _step(self, now: int, data: d.Array, events: tuple[e.Control, ...]) -> None:
-        self.sim.before_step(self, now, Batch(now, data, tuple(events)))
         outcome = self.trader.step(now, data, events)
         for step in outcome.steps:
+            here = step.now_ns == now  # else a timer that was due before
+            self.sim.oracles.takes_in(step.inputs, data if here else NO_ROWS)
             self.sim.stepped(self, step)
             self.sim.oracles.cancels_leave(step, outcome.urgent, self.trader.waiting)
             self.sim.disk.append(step, self._durable, self._failed)
+        self.sim.oracles.takes_in((), data)
         self._send(outcome.urgent)
 
     def _set_timer(self, now: int) -> None:
@@ -231,4 +234,3 @@ class Process:
             self.sim.session.send(wires)
         if self.exit is not None:
             self.sim.exited(self, self.exit)
-

@@ -1,4 +1,4 @@
-"""The end of a seed: the journal folds to the live account, and journal plus tape replay to the live state."""
+"""The end of a seed: the journal folds to the live account, and with its tape replays to the live state."""
 
 from __future__ import annotations
 
@@ -31,13 +31,17 @@ def check_fold(sim: Simulation, process: Process) -> None:
     for step in sim.disk.steps():
         folded.fold(step)
     if folded.number != process.engine.number:
-        raise Violation("I16 journal", f"ends at step {folded.number}, the process made {process.engine.number}")
+        raise Violation(
+            "I16 journal", f"ends at step {folded.number}, the process made {process.engine.number}"
+        )
     for name in ("account", "breakers"):
         theirs, ours = getattr(folded, name).encode(), getattr(process.engine, name).encode()
         if theirs != ours:
             raise Violation(f"I16 fold {name}", difference(ours, theirs))
     if folded.holds.to_list() != process.engine.holds.to_list():
-        raise Violation("I16 fold holds", f"{folded.holds.to_list()} against {process.engine.holds.to_list()}")
+        raise Violation(
+            "I16 fold holds", f"{folded.holds.to_list()} against {process.engine.holds.to_list()}"
+        )
 
 
 def check_replay(sim: Simulation, process: Process) -> None:

@@ -71,7 +71,11 @@ class Reads:
 
     def _answer(self, life: int, answers: list[e.Control]) -> None:
         process = self.sim.process
-        if process is not None and life == self.sim.life and self.world.now_ns >= self.sim.session.cut_until_ns:
+        if (
+            process is not None
+            and life == self.sim.life
+            and self.world.now_ns >= self.sim.session.cut_until_ns
+        ):
             for answer in answers:
                 process.put(answer)
 

@@ -62,7 +62,13 @@ class Requests:
             self.sim.expect_unknown(number, 3)
         if world.fires("request_twice"):
             world.effect(9)
-            world.after(delay + world.amount("request_twice", 1, 3_000) * MS, self._arrive, place, self.sim.life, "place")
+            world.after(
+                delay + world.amount("request_twice", 1, 3_000) * MS,
+                self._arrive,
+                place,
+                self.sim.life,
+                "place",
+            )
         world.after(delay, self._arrive, place, self.sim.life, "place")
 
     def change(self, change: Change) -> None:
@@ -94,7 +100,9 @@ class Requests:
         """Nothing arrives; half of the time the connection says so."""
         if self.wire.random.random() < 0.5:
             lost = e.AnswerLost(order_id=order_id, request=request, why="connection reset")  # type: ignore[arg-type]
-            self.world.after(self.wire.random.randint(100 * MS, 4 * SECOND), self._answer, self.sim.life, (lost,))
+            self.world.after(
+                self.wire.random.randint(100 * MS, 4 * SECOND), self._answer, self.sim.life, (lost,)
+            )
 
     def _arrive(self, command: c.Place | Change, life: int, request: str) -> None:
         if self._is_cut():

@@ -1,4 +1,4 @@
-"""`make simulate`: many seeds over all cores, what they found, and which fault of the catalogue took effect."""
+"""`make simulate`: many seeds on all cores, what they found, which fault of the catalogue took effect."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def main() -> int:
     print(f"\n\n{tally.table()}\n")
     print(
         f"{tally.seeds} seeds in {spent:.1f} s ({tally.seeds / spent:.2f} a second), "
-        f"{tally.virtual_s / 3_600:.1f} virtual hours, {tally.steps} steps, {tally.lives} lives of a process, "
+        f"{tally.virtual_s / 3_600:.1f} virtual hours, {tally.steps} steps, {tally.lives} processes, "
         f"{tally.places} orders, {tally.fills} fills"
     )
     print(f"{tally.rows_effective} of 80 faults injected and effective, {len(LEFT_OUT)} tested elsewhere")

@@ -1,4 +1,4 @@
-"""What a venue adapter does, without bytes: streams with sequence numbers, reconnects, requests and their answers.
+"""What a venue adapter does, without bytes: numbered streams, reconnects, requests and their answers.
 
 A gap makes a book invalid until its next snapshot, silence breaks a connection, a new connection brings whole
 books. Nothing is deduplicated here: repeated and contradicting evidence is the engine's to sort out.
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PING_NS = SECOND
 RETRY_SNAPSHOT_NS = 2 * SECOND
 SKEW_EVERY = 3  # pings between two measurements of the clock's skew
+POLL_EVERY = 10  # and between two looks at what the venue's pages say
 MOST_SIZE = 10**15  # micro-contracts: more is nonsense
 
 
@@ -107,6 +108,10 @@ class Session:
         venue = self.sim.options.venue
         skew = process.time_now() - venue_ns
         self.to_process(e.FeedAlive(venue=venue, venue_ns=venue_ns))
+        if self.pings % POLL_EVERY == 0:  # notices may have been lost
+            self.to_process(e.VenueStatus(venue=venue, status=self.sim.venue_status))
+            for settled in self.settled.values():
+                self.to_process(settled)
         if self.pings % SKEW_EVERY == 0:
             self.to_process(e.ClockSkewed(venue=venue, skew_ns=skew))
 
@@ -132,6 +137,8 @@ class Session:
         self.muted.clear()
         self.market_stream.heal()
         self.user_stream.heal()
+        if self.market_stream.is_behind:
+            self._break("too far behind")
 
     def to_process(self, event: e.Control) -> None:
         """Hand an event to the process that lives now."""

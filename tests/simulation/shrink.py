@@ -1,7 +1,7 @@
 """A failing seed made small: fewer faults, less time, fewer decisions; then a story, and a tape to keep.
 
-A seed means something else after the next change of the code; the options and the list of decisions that fired
-are what is kept (`regressions/*.json`), and a test runs each again.
+A seed means something else after the next change of the code; the options and the decisions that fired are
+what is kept (`regressions/*.json`), and a test runs each again.
 """
 
 from __future__ import annotations
@@ -85,10 +85,16 @@ class Shrinker:
                 parts = min(parts * 2, len(self.tape))
 
 
-def tell(outcome: Outcome, *, keep: bool = True, say: Callable[[str], object] = print) -> Path | None:
+def tell(
+    outcome: Outcome,
+    *,
+    keep: bool = True,
+    say: Callable[[str], object] = print,
+    most_runs: int = MOST_RUNS,
+) -> Path | None:
     """Shrink a failing seed and print its story; keeps the tape."""
     say(f"\nseed {outcome.seed} breaks {outcome.violation}; making it smaller ...")
-    shrinker = Shrinker(draw(outcome.seed), outcome)
+    shrinker = Shrinker(draw(outcome.seed), outcome, most_runs=most_runs)
     small = shrinker.shrink()
     options = shrinker.options
     say(f"{shrinker.runs} runs: {len(outcome.fired)} faults -> {len(shrinker.tape)}, of these kinds:")
@@ -107,7 +113,7 @@ def save(options: Options, tape: Tape, outcome: Outcome) -> Path:
     path = FOLDER / f"{word}-{options.seed}.json"
     FOLDER.mkdir(exist_ok=True)
     story = {"broke": outcome.violation, "text": outcome.text, "options": asdict(options), "fired": tape}
-    path.write_text(json.dumps(story, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(story) + "\n", encoding="utf-8")
     return path
 
 

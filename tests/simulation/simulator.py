@@ -16,10 +16,9 @@ import msgspec
 from pr3dict.domain import commands as c
 from pr3dict.domain import events as e
 from pr3dict.domain.steps import Step
-from pr3dict.engine.ports import Batch
 from pr3dict.kernels import dtypes as d
-from pr3dict.risk.gate import Gate, MarketFacts, Portfolio, Refusal, Wish
 from pr3dict.risk.exposure import Exposure
+from pr3dict.risk.gate import Gate, MarketFacts, Portfolio, Refusal, Wish
 from simulation import people, setting
 from simulation.disk import Disk
 from simulation.flow import Flow, Row, row
@@ -34,7 +33,13 @@ from simulation.world import MS, SECOND, START_NS, Clock, Fired, World
 
 QUIET_NS = 25 * SECOND
 _encode = msgspec.msgpack.Encoder().encode
-VALUES = {"one": (1_000_000, 0), "zero": (0, 0), "half": (500_000, 0), "amended": (1_000_000, 0), "refund": (0, d.REFUND)}
+VALUES = {
+    "one": (1_000_000, 0),
+    "zero": (0, 0),
+    "half": (500_000, 0),
+    "amended": (1_000_000, 0),
+    "refund": (0, d.REFUND),
+}
 
 
 @dataclass
@@ -69,7 +74,9 @@ class Simulation:
         self.forgets_closed = options.venue == "polymarket"
         self.keeper = plan.random() < 0.75  # somebody looks at every halt
         self.silent_wipe = plan.random() < 0.5
-        self.clock = Clock(self.world, options.clock, options.clock_ns, START_NS + plan.randint(5, 60) * SECOND)
+        self.clock = Clock(
+            self.world, options.clock, options.clock_ns, START_NS + plan.randint(5, 60) * SECOND
+        )
         self.end_ns: dict[int, int] = {}
         self.world.injected["clock"] += options.clock != "none"
         if self.world.fires("past_end"):
@@ -92,6 +99,8 @@ class Simulation:
         self.venue_status = "open"
         self.paid: dict[int, int] = {}
         self.foreign_micros = 0
+        self.untold_ns = 0  # when money moved last without a word
+        self.money_moved = False  # by a person, told or not: the notice may be lost on its way
         self.recovering = False
         self.flowing = True
         self.watching = True
@@ -137,10 +146,15 @@ class Simulation:
     def _live_again(self) -> None:
         """The liveness phase ends early once orders rest again and nothing waits for the venue."""
         since, world = self.world.now_ns, self.world
-        for end in range(since + 10 * SECOND, since + self.options.liveness_ns + 1, 5 * SECOND):
+        latest = since + self.options.liveness_ns + self.options.life_ns
+        for end in range(since + 10 * SECOND, latest + 1, 5 * SECOND):
             world.run_until(end, self._check)
             process = self.process
-            if process is not None and self.resting_ns > since + 6 * SECOND and self.venue.exchange.truth.open:
+            if (
+                process is not None
+                and self.resting_ns > since + 6 * SECOND
+                and self.venue.exchange.truth.open
+            ):
                 return
         self._check_alive(since)
 
@@ -205,15 +219,24 @@ class Simulation:
             raise Violation("I20 liveness", "there is no process")
         engine = process.engine
         words = {why for _, _, why in engine.holds.to_list()}
-        if words & {"halted", "paused", "flattening"} or any(until == 0 for _, _, until in engine.breakers.tripped()):
+        if words & {"halted", "paused", "flattening"} or any(
+            until == 0 for _, _, until in engine.breakers.tripped()
+        ):
             return
         if self.disk.latch is not None:
             return
         reasons = {m: process.reasons(m) for m in range(self.options.markets) if m not in self.paid}
         if all(reason & WAITS for reason in reasons.values()):
             return
-        names = {m: [d.REASON_NAMES[k] for k in range(len(d.REASON_NAMES)) if bits >> k & 1] for m, bits in reasons.items()}
-        raise Violation("I20 liveness", f"nothing rests {self.options.liveness_ns // SECOND} s after healing; holds {sorted(words)}, breakers {engine.breakers.tripped()}, reasons {names}")
+        names = {
+            m: [d.REASON_NAMES[k] for k in range(len(d.REASON_NAMES)) if bits >> k & 1]
+            for m, bits in reasons.items()
+        }
+        raise Violation(
+            "I20 liveness",
+            f"nothing rests {(self.world.now_ns - since_ns) // SECOND} s after healing; "
+            f"holds {sorted(words)}, breakers {engine.breakers.tripped()}, reasons {names}",
+        )
 
     def _finish(self) -> None:
         process = self.process
@@ -273,7 +296,10 @@ class Simulation:
         self.oracles.lost_steps()
         if power:
             self.world.effect(63)
-        self.say(f"{'power is lost' if power else 'the process is killed'}{', a written tail with it' if lost else ''}")
+        self.say(
+            ("power is lost" if power else "the process is killed")
+            + (", a written tail with it" if lost else "")
+        )
         self.recovering = True
         self.world.after(down_ns, self.start)
 
@@ -312,10 +338,6 @@ class Simulation:
 
     # --- what the process shows
 
-    def before_step(self, process: Process, now_ns: int, batch: Batch) -> None:
-        """What the process takes in."""
-        self.oracles.takes_in(now_ns, batch)
-
     def stepped(self, process: Process, step: Step) -> None:
         """A step was made."""
         self.steps += 1
@@ -340,9 +362,9 @@ class Simulation:
                     self._seen(order.order_id)
             elif isinstance(event, e.Accepted):
                 self.expected.pop(-event.order_id, None)
-            elif isinstance(event, e.ClockSkewed | e.ClockJumped) and self.options.clock != "none":
-                if abs(self.clock.offset_ns()) > SECOND // 2:
-                    self.world.effect(69)
+            elif isinstance(event, e.ClockSkewed | e.ClockJumped):
+                off = self.options.clock != "none" and abs(self.clock.offset_ns()) > SECOND // 2
+                self.world.effective[69] += off
 
     def _met(self, order_id: int) -> None:
         for fault in self.expected.pop(order_id, ()):
@@ -499,7 +521,14 @@ class Simulation:
         """A person moves money; half of the time the venue tells."""
         told = self.world.stream("operator").random() < 0.5
         moved = self.venue.transfer(amount_micros, told=told)
+        self.untold_ns = self.untold_ns if told else self.world.now_ns
+        self.money_moved = True
         self.say(f"a person moves {moved / 1e6:.2f} dollars")
+
+    @property
+    def untold(self) -> bool:
+        """Money moved so lately without a word that the engine need not have booked it yet."""
+        return self.untold_ns > 0 and self.world.now_ns < self.untold_ns + 90 * SECOND
 
     def foreign_trade(self, market: int, side: int, contracts: int) -> bool:
         """Somebody else trades on our account."""
@@ -531,8 +560,8 @@ class Simulation:
 WAITS = sum(
     1 << bit
     for bit in (
-        d.R_NO_BOOK, d.R_ONE_SIDED_BOOK, d.R_CROSSED_BOOK, d.R_VOLUME_PAUSE, d.R_NARROW_SPREAD, d.R_DAILY_LOSS, d.R_HEAT,
-        d.R_CUT_CASH, d.R_CUT_HEAT, d.R_TOO_CLOSE, d.R_NOT_SELECTED,
+        d.R_NO_BOOK, d.R_ONE_SIDED_BOOK, d.R_CROSSED_BOOK, d.R_VOLUME_PAUSE, d.R_NARROW_SPREAD,
+        d.R_DAILY_LOSS, d.R_HEAT, d.R_CUT_CASH, d.R_CUT_HEAT, d.R_TOO_CLOSE, d.R_NOT_SELECTED,
     )
 )  # fmt: skip
 

@@ -22,7 +22,7 @@ class Options:
     markets: int
     exclusive: bool  # markets 0 and 1 are outcomes of one event
     safety_ns: int
-    liveness_ns: int = 60 * SECOND
+    liveness_ns: int = 60 * SECOND  # and the life of an order that may be unknown
     life_ns: int = 30 * SECOND  # expiry of an order
     quote_size: int = 10
     max_inventory: int = 40

@@ -1,4 +1,4 @@
-"""The venue: the simulated exchange as the truth, its faults drawn from the seed, and hands that reach into it."""
+"""The venue: the simulated exchange as the truth, seeded faults, and hands that reach into it."""
 
 from __future__ import annotations
 
@@ -164,7 +164,9 @@ class Venue:
 
     def _set_wake(self) -> None:
         when = self.exchange.next_ns
-        if when < self.world.now_ns + 3_600 * SECOND and (self._wake_ns <= self.world.now_ns or when < self._wake_ns):
+        if when < self.world.now_ns + 3_600 * SECOND and (
+            self._wake_ns <= self.world.now_ns or when < self._wake_ns
+        ):
             self._wake_ns = when
             self.world.at(when, self._woken, when)
 
@@ -204,8 +206,12 @@ class Venue:
             return ()
         else:
             raise TypeError(f"no request: {command}")
-        mine = tuple(event for event in said if isinstance(event, ANSWERS) and event.order_id == command.order_id)
-        self._done([event for event in said if not isinstance(event, e.Accepted | e.Refused | e.RequestRefused)])
+        mine = tuple(
+            event for event in said if isinstance(event, ANSWERS) and event.order_id == command.order_id
+        )
+        self._done(
+            [event for event in said if not isinstance(event, e.Accepted | e.Refused | e.RequestRefused)]
+        )
         return mine
 
     def _done(self, said: list[e.Control]) -> None:
@@ -293,7 +299,9 @@ class Venue:
         """The whole venue pauses, restarts, opens."""
         self.advance()
         self.version += 1
-        self._done(hands.set_status(self.exchange, self.world.now_ns, self.sim.options.venue, status, told=told))
+        self._done(
+            hands.set_status(self.exchange, self.world.now_ns, self.sim.options.venue, status, told=told)
+        )
 
     def amend(self, market: int, value_micros: int) -> None:
         """A settled market pays another value."""

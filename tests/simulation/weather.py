@@ -1,6 +1,6 @@
 """What befalls the world once a virtual second: cuts, pauses, crashes, storms, and people.
 
-Each thing is one decision of its knob, asked for every second of the safety phase, so that a tape of decisions
+Each thing is one decision of its knob, asked for every second of the safety phase, so a tape of decisions
 says when it happened.
 """
 
@@ -171,7 +171,7 @@ class Weather:
         market = self._market("settle")
         if market == 0:
             return  # one market always stays, or there is nothing to be alive for
-        word = ("one", "zero", "half", "amended", "refund")[self._amount("settle", 0, 4)]
+        word = ("one", "zero", "half", "amended", "amended", "refund")[self._amount("settle", 0, 5)]
         self.sim.settle(market, word, self._amount("settle", 1, 20) * SECOND)
 
     def _settle_unknown(self) -> None:

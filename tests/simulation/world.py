@@ -25,7 +25,9 @@ Fired = tuple[str, int]  # knob and number of its decision
 class World:
     """One virtual time line; `at` schedules, `run_until` lets it happen."""
 
-    def __init__(self, seed: int, intensity: dict[str, float], allowed: Collection[Fired] | None = None) -> None:
+    def __init__(
+        self, seed: int, intensity: dict[str, float], allowed: Collection[Fired] | None = None
+    ) -> None:
         self.seed = seed
         self.now_ns = START_NS
         self.intensity = intensity
@@ -47,9 +49,7 @@ class World:
     def at(self, when_ns: int, action: Callable[..., None], *args: Any) -> None:
         """Call `action(*args)` at `when_ns`; simultaneous actions come in an order that the seed draws."""
         self._count += 1
-        heapq.heappush(
-            self._heap, (max(when_ns, self.now_ns), self._tie.random(), self._count, action, args)
-        )
+        heapq.heappush(self._heap, (max(when_ns, self.now_ns), self._tie.random(), self._count, action, args))
 
     def after(self, delay_ns: int, action: Callable[..., None], *args: Any) -> None:
         """Call `action(*args)` in `delay_ns`."""

@@ -77,7 +77,7 @@ class Said:
 def work(folder: Path, say) -> None:
     """Do everything that a process does to its data directory, over and over."""
     place = DataDir(folder).create()
-    lease = Lease.take(place, "account", state=folder.parent / "state")
+    lease = Lease.take(place, "account", now_ns=1, state=folder.parent / "state")
     latch = LatchFile(place.latch)
     mailbox = Mailbox(place.mailbox)
     with Journal.open(place.journal) as journal:
@@ -117,7 +117,10 @@ def check(folder: Path, said: Said) -> list[str]:
     """What is wrong with the folder, given what was reported as done."""
     wrong = []
     place = DataDir(folder).create()
-    with Lease.take(place, "account", state=folder.parent / "state"), Journal.open(place.journal) as journal:
+    with (
+        Lease.take(place, "account", now_ns=1, state=folder.parent / "state"),
+        Journal.open(place.journal) as journal,
+    ):
         found = list(journal.steps())
         if found != [step(number) for number in range(1, len(found) + 1)]:
             wrong.append("steps differ")

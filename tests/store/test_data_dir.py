@@ -45,6 +45,7 @@ def test_what_is_no_folder_of_ours_is_refused(tmp_path: Path):
     assert "a file, no folder" in refused(DataDir(tmp_path / "file").create)
     assert "can't be written" in refused(DataDir(tmp_path / "file" / "below").create)
     (tmp_path / "home").mkdir()
+    (tmp_path / "home").chmod(0o755)  # whatever umask another test left behind
     (tmp_path / "home" / "letters.txt").touch()
     assert "holds other things and no journal" in refused(DataDir(tmp_path / "home").create)
     assert (tmp_path / "home").stat().st_mode & 0o077  # untouched

@@ -21,7 +21,7 @@ from pr3dict.domain.errors import WorkError
 from pr3dict.store.data_dir import DataDir
 from pr3dict.store.lease import Lease
 try:
-    lease = Lease.take(DataDir(Path(sys.argv[1])), sys.argv[2], state=Path(sys.argv[3]))
+    lease = Lease.take(DataDir(Path(sys.argv[1])), sys.argv[2], now_ns=1, state=Path(sys.argv[3]))
 except WorkError as error:
     print(error, flush=True)
 else:
@@ -52,11 +52,13 @@ def test_a_second_process_is_refused_by_name_until_the_first_is_killed(place: Da
     first, said = process(place.path, "acct", state)
     assert said == "taken"
     with pytest.raises(LeaseHeldError, match=f"data directory .* process {first.pid} on ") as caught:
-        Lease.take(place, state=state)
+        Lease.take(place, now_ns=1, state=state)
     assert (caught.value.holder.pid, caught.value.holder.account) == (first.pid, "acct")
     with pytest.raises(LeaseHeldError, match="account acct"):
-        Lease.take(DataDir(tmp_path / "other").create(), "acct", state=state)
-    Lease.take(DataDir(tmp_path / "other"), "", state=state).release()  # nothing was kept of the refused one
+        Lease.take(DataDir(tmp_path / "other").create(), "acct", now_ns=1, state=state)
+    Lease.take(
+        DataDir(tmp_path / "other"), "", now_ns=1, state=state
+    ).release()  # nothing was kept of the refused one
     assert holder_of(place.lease).pid == first.pid
     first.send_signal(signal.SIGKILL)
     first.wait(timeout=20)
@@ -77,7 +79,7 @@ def test_of_many_that_start_at_once_one_gets_it(place: DataDir, tmp_path: Path):
     def start():
         gate.wait()
         try:
-            taken.append(Lease.take(place, "acct", state=tmp_path))
+            taken.append(Lease.take(place, "acct", now_ns=1, state=tmp_path))
         except LeaseHeldError:
             refused.append(1)
 
@@ -103,7 +105,7 @@ def test_to_look_does_not_get_in_the_way_of_a_start(place: DataDir, tmp_path: Pa
     watcher.start()
     try:
         for _ in range(50):
-            Lease.take(place, state=tmp_path).release()
+            Lease.take(place, now_ns=1, state=tmp_path).release()
     finally:
         stop.set()
         watcher.join()
@@ -112,7 +114,7 @@ def test_to_look_does_not_get_in_the_way_of_a_start(place: DataDir, tmp_path: Pa
 
 @pytest.mark.parametrize("how", ["removed", "replaced"])
 def test_a_lost_file_ends_the_lease(place: DataDir, tmp_path: Path, how: str):
-    lease = Lease.take(place, state=tmp_path)
+    lease = Lease.take(place, now_ns=1, state=tmp_path)
     lease.renew()
     place.lease.unlink()
     if how == "replaced":
@@ -124,7 +126,7 @@ def test_a_lost_file_ends_the_lease(place: DataDir, tmp_path: Path, how: str):
 
 
 def test_accounts_are_hashed_and_the_folder_is_private(place: DataDir, tmp_path: Path):
-    with Lease.take(place, "my-secret-account", state=tmp_path / "state"):
+    with Lease.take(place, "my-secret-account", now_ns=1, state=tmp_path / "state"):
         path = account_path("my-secret-account", tmp_path / "state")
         assert path.exists()
         assert "secret" not in path.name
@@ -135,13 +137,13 @@ def test_accounts_are_hashed_and_the_folder_is_private(place: DataDir, tmp_path:
 def test_a_folder_that_can_not_be_made_is_said(place: DataDir, tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(WorkError, match="can't be taken"):
-        Lease.take(place, "acct", state=tmp_path / "file")
-    Lease.take(place, state=tmp_path).release()
+        Lease.take(place, "acct", now_ns=1, state=tmp_path / "file")
+    Lease.take(place, now_ns=1, state=tmp_path).release()
     assert holder_of(tmp_path / "none") is None
 
 
 def test_a_second_process_hears_it_in_one_sentence(place: DataDir, tmp_path: Path):
-    with Lease.take(place, state=tmp_path):
+    with Lease.take(place, now_ns=1, state=tmp_path):
         child, said = process(place.path, "", tmp_path)
         end(child)
     assert f"process {os.getpid()} on " in said

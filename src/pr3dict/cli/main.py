@@ -236,6 +236,18 @@ def _fail(sentence: str, code: int, *, traceback_of: BaseException | None = None
     return code
 
 
+class Interrupts:
+    """Whether Ctrl-C or a kill came: inside compiled code the interrupt may surface as another error."""
+
+    seen = False
+
+    @classmethod
+    def take(cls, _number: int, _frame: object) -> None:
+        """The handler of SIGINT and SIGTERM, until a process takes them over."""
+        cls.seen = True
+        raise KeyboardInterrupt
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command line (without the program's name) and return its exit code."""
     debug = "--debug" in arguments or os.environ.get("PR3DICT_DEBUG", "") not in ("", "0")
@@ -249,6 +261,8 @@ def run(arguments: Sequence[str]) -> int:
     except typer.Abort:
         code = INTERRUPTED
     except Exception as error:
+        if Interrupts.seen:
+            return _fail("interrupted; run the command again", INTERRUPTED)
         sentence = f"internal error ({type(error).__name__}: {error}); run again with --debug and report it"
         return _fail(sentence, WORK_FAILED, traceback_of=error if debug else None)
     if code == INTERRUPTED:
@@ -258,7 +272,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of the `pr3dict` script."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a kill cleans up as Ctrl-C does
+    signal.signal(signal.SIGTERM, Interrupts.take)  # a kill cleans up as Ctrl-C does
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in the background of a script
+        signal.signal(signal.SIGINT, Interrupts.take)
     sys.exit(run(sys.argv[1:]))
 
 

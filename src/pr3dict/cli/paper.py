@@ -95,7 +95,7 @@ def paper_command(
 
     if venue is not None:
         raise UsageError("--venue: live market data is not in this version; give recordings with --replay")
-    if bool(replay) == (exchange is not None):
+    if bool(replay) == (exchange is not None) or (exchange is not None and tapes):
         raise UsageError("say what to trade: --replay and tapes (files, folders or patterns), or --exchange")
     if seconds is not None and not seconds > 0:
         raise UsageError(f"--seconds: {seconds} is not above 0")
@@ -187,8 +187,6 @@ def trade_remote(address: str, run: Run, data_dir: Path | None) -> None:
     if run.report is not None:
         raise UsageError("--report: a report needs recordings; `pr3dict status` shows the figures")
     place = DataDir.of(data_dir)
-    with messages.status("Loading the brain (compiled once, up to two minutes)..."):
-        warm_engine()
     notes = [f"On the simulated exchange at {address}. Ctrl-C: cancel, confirm, close."]
     quiet = run.as_json and not run.headless
     watcher = Watcher(place, mode="paper", notes=notes, headless=run.headless, quiet=quiet)
@@ -244,7 +242,9 @@ def pace_words(speed: float | None) -> str:
 
 
 def warm_engine() -> None:
-    """Load every kernel before the first step, so that no step waits for one."""
-    from pr3dict.kernels.warm import warm
+    """Compile the kernels that are not compiled yet; a session loads them while its journal is checked."""
+    from pr3dict.kernels.jit import used_folders
+    from pr3dict.runtime.brain_loader import load_brain
 
-    warm()
+    if not all(any(folder.rglob("*.nbi")) for folder in used_folders):
+        load_brain()

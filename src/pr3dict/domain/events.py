@@ -77,9 +77,14 @@ class Stopping(Event, frozen=True, kw_only=True, tag=snake_case):
 
 
 class ClockJumped(Event, frozen=True, kw_only=True, tag=snake_case):
-    """The process slept or its clocks moved apart by `gap_ns`: all that is known may be stale."""
+    """The process slept or its clocks moved apart by `gap_ns`: all that is known may be stale.
+
+    `awake_ns` is the engine's time before that, filled in by the engine, so that a replay knows which timers
+    still ran at their own time.
+    """
 
     gap_ns: int
+    awake_ns: int = 0
 
 
 class ClockSkewed(Event, frozen=True, kw_only=True, tag=snake_case):

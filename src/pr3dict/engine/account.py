@@ -1,8 +1,7 @@
 """The control state of the engine: orders, fills, positions and cash as a pure fold over events and commands.
 
 `apply` takes an event, `commanded` what the engine sent; both are journaled, so the same two calls in the
-same order give the same account again. `due` and `wants` only look: what they return changes nothing until it
-is applied or commanded.
+same order give the same account again. `due` and `wants` only look: nothing changes until it is applied.
 """
 
 from __future__ import annotations
@@ -104,6 +103,11 @@ class Account:
             for venue in self.orders.missing:
                 self._reads[venue].soon("fills", now_ns)
             self.orders.missing.clear()
+        if self.orders.resolved:
+            for venue in self.orders.resolved:
+                if not self._reads[venue].ready:  # what it waits for may be over: do not let it wait longer
+                    self._reads[venue].soon("orders", now_ns)
+            self.orders.resolved.clear()
         for reads in self._reads.values():
             if not reads.ready and reads.is_confirmed(self._opened(reads.venue)):
                 reads.ready = True
@@ -358,6 +362,7 @@ class Account:
         reads = self._reads[ledger.venue]
         reads.cash_micros += change
         reads.changed_ns = ledger.changed_ns = now_ns
+        reads.unexplained_micros = 0  # this may explain it: only a newer read can say that something is left
 
     # --- settlement and money -----------------------------------------------------------------------
 

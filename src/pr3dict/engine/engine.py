@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 
+import msgspec
 import numpy as np
 
 from pr3dict.domain import commands as c
@@ -184,6 +185,7 @@ class Engine:
             self._find_whole_books()
         for settled in self._settled:
             self.brain.settle(settled, now_ns)
+            self.pretrade.changed(settled.market)
         self._settled.clear()
         self._taking_in = False
         for command in self._held_back:
@@ -199,13 +201,24 @@ class Engine:
         now: nothing may be decided on what was known before it.
         """
         steps = []
-        if not any(isinstance(event, e.ClockJumped) for event in events):
-            while (due_ns := max(self.next_timer_ns, self.now_ns)) < now_ns:
-                steps.append(self.step(due_ns, _NO_ROWS, ()))
-                if self.next_timer_ns <= due_ns:
-                    raise WorkError(f"a timer of {due_ns} ns is due again at once; please report this")
+        until_ns, events = self._awake_until(now_ns, events)
+        while (due_ns := max(self.next_timer_ns, self.now_ns)) < until_ns:
+            steps.append(self.step(due_ns, _NO_ROWS, ()))
+            if self.next_timer_ns <= due_ns:
+                raise WorkError(f"a timer of {due_ns} ns is due again at once; please report this")
         steps.append(self.step(now_ns, data, events))
         return tuple(step for step in steps if not step.is_empty)
+
+    def _awake_until(self, now_ns: int, events: Sequence[e.Control]) -> tuple[int, tuple[e.Control, ...]]:
+        """Before when timers run at their own time, and the events with that time noted in a jump."""
+        noted = tuple(
+            msgspec.structs.replace(event, awake_ns=self.now_ns)
+            if isinstance(event, e.ClockJumped) and event.awake_ns == 0
+            else event
+            for event in events
+        )
+        jumps = [event.awake_ns + 1 for event in noted if isinstance(event, e.ClockJumped)]
+        return min([now_ns, *jumps]), noted
 
     def follow(self, events: d.Array, first: int, until_ns: int) -> tuple[int, int]:
         """Instants of market data alone from row `first` on, compiled, while nothing else is due.
@@ -214,13 +227,7 @@ class Engine:
         sends. Returns the next row and the last instant (-1: none). Where `step` would do as well, so does
         this: it only saves the calls.
         """
-        due_ns = min(
-            self.account.next_due_ns,
-            self.breakers.next_due_ns,
-            self.feeds.next_due_ns,
-            self.watch.next_due_ns,
-        )
-        following, last_ns = self.brain.follow(events, first, min(until_ns, due_ns - 1))
+        following, last_ns = self.brain.follow(events, first, min(until_ns, self._own_due_ns - 1))
         if last_ns >= 0:
             self.now_ns = last_ns
         return following, last_ns
@@ -356,7 +363,7 @@ class Engine:
 
     def notice(self, anomaly: Anomaly) -> None:
         """Something odd: count it, and say so."""
-        self.watch.say(self, f"anomaly_{anomaly.code}", anomaly.market, anomaly.text)
+        self.watch.happened(self, f"anomaly_{anomaly.code}", anomaly.market, anomaly.text)
         self._trip(self.breakers.observe(self.now_ns, anomaly))
 
     def set_hold(self, market: int, venue: str, why: str, *, on: bool) -> None:

@@ -156,9 +156,20 @@ class MarketLedger:
         self.split = max(self.split, self.merged - self.yes_raw, self.merged - self.no_raw)
 
     def merge(self, exch_ns: int, merge_id: str, pairs: int) -> bool:
-        """Pairs became cash; False when this merge is known already."""
+        """Pairs became cash; False when this merge is known already.
+
+        One without an id was concluded from positions read later than the merge itself: the notice with the
+        id, when it comes, takes its place.
+        """
         if merge_id and any(merge_id == known for _, known, _ in self.merges):
             return False
+        left = pairs if merge_id else 0
+        for i, (at_ns, known, booked) in enumerate(self.merges):
+            if not known and at_ns >= exch_ns and booked > 0:
+                explained = min(booked, left)
+                self.merges[i] = (at_ns, known, booked - explained)
+                left -= explained
+        self.merges = [merge for merge in self.merges if merge[2] != 0]
         self.merges.append((exch_ns, merge_id, pairs))
         self.recompute()
         return True

@@ -63,7 +63,7 @@ def _clock_jumped(engine: Engine, event: e.ClockJumped) -> None:
         engine.set_hold(EVERYWHERE, venue, h.UNRECONCILED, on=True)
     _distrust(engine, range(len(engine.listings)), ask=True)
     text = f"the process slept or its clock moved by {event.gap_ns / 1e9:.1f} s"
-    engine.watch.say(engine, "clock_jumped", EVERYWHERE, text)
+    engine.watch.happened(engine, "clock_jumped", EVERYWHERE, text)
 
 
 # --- market data ----------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ def _book_read(engine: Engine, event: e.BookRead) -> None:
         return
     engine.conclude(e.BookInvalid(market=event.market, why="differs"))
     ours = " / ".join(format_price(price) if price >= 0 else "none" for price in touch)
-    engine.watch.say(engine, "book_differs", event.market, f"our touch {ours} is not the venue's")
+    engine.watch.happened(engine, "book_differs", event.market, f"our touch {ours} is not the venue's")
 
 
 def _venue_status(engine: Engine, event: e.VenueStatus) -> None:

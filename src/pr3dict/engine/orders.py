@@ -2,10 +2,8 @@
 
 Three grades of knowledge: accepted, refused (proved), lost. A lost order keeps its whole exposure and is
 asked for again and again, ever more slowly. An order that left the book closes once what we booked equals
-what the venue says it traded; until then it is closing, and its fills are read. Nothing here sends or waits:
-`due` says what time alone has made true, `wants` what should be asked or repeated now.
-
-Bound: a closed order is remembered for `OrderTerms.closed_keep_ns`, an open one until it is closed.
+what the venue says it traded; until then it is closing, and its fills are read. A closed order is remembered
+for `OrderTerms.closed_keep_ns`. Nothing here sends: `due` says what time has made true, `wants` what to ask.
 """
 
 from __future__ import annotations
@@ -37,6 +35,7 @@ class Orders:
         self.closed: dict[int, TrackedOrder] = {}
         self.covered_ns: dict[Venue, int] = {}  # all fills of a venue up to this time are booked
         self.missing: dict[Venue, None] = {}  # venues whose fills should be read at once
+        self.resolved: dict[Venue, None] = {}  # venues with one order in doubt less
         self.by_market: dict[int, dict[int, TrackedOrder]] = {}
         self._closed_queue: deque[TrackedOrder] = deque()
         self._agenda = Agenda()
@@ -552,6 +551,8 @@ class Orders:
             self._illegal(order, f"is {order.state.value} and cannot take the event {event.value}")
             return False
         if after is not order.state:
+            if order.state in (_S.UNKNOWN, _S.CLOSING):
+                self.resolved[self._venues[order.market]] = None
             order.state = after
             if after in CLOSED_STATES:
                 order.closed_ns = now_ns

@@ -106,7 +106,10 @@ class Pretrade:
     def _refresh(self, engine: Engine) -> None:
         for market in self._dirty:
             event = int(engine.world.markets[market].event)
-            self.book.set(market, event, *losses(exposure_of(engine, market)))
+            # What a settled market won or lost is cash by now: it covers nothing that is still open.
+            is_settled = int(engine.world.stats["settled"][market]) > 0
+            worst = (0, 0) if is_settled else losses(exposure_of(engine, market))
+            self.book.set(market, event, *worst)
         self._dirty.clear()
 
     def _portfolio(self, engine: Engine, message: Message) -> Portfolio:

@@ -189,7 +189,9 @@ class VenueReads:
             interval_ns = terms.reconcile_interval_ns
             self.next_read_ns[kind] = now_ns + interval_ns if interval_ns else NEVER_NS
         elif terms.reconcile_interval_ns:
-            self.next_read_ns[kind] = now_ns + terms.backoff_ns(self.tries[kind])
+            # A doubt is worth a second look well within the interval, however often the first one was unsure.
+            longest_ns = terms.reconcile_interval_ns // 3
+            self.next_read_ns[kind] = now_ns + min(terms.backoff_ns(self.tries[kind]), longest_ns)
         else:
             self.next_read_ns[kind] = NEVER_NS
 

@@ -84,6 +84,9 @@ def load(engine: Engine, blob: bytes) -> None:
     """
     try:
         kept = msgspec.msgpack.decode(blob, type=Snapshot)
+        account = Account.decode(kept.account, order_terms(engine.config))
+        engine.breakers.load(kept.breakers)
+        engine.pretrade.gate.load(kept.gate)
     except msgspec.MsgspecError as error:
         raise WorkError(f"the snapshot is not readable ({error}); the journal is folded instead") from error
     if kept.version != SNAPSHOT_VERSION:
@@ -91,9 +94,7 @@ def load(engine: Engine, blob: bytes) -> None:
     engine.number, engine.now_ns, engine.started = kept.number, kept.now_ns, kept.started
     for listing in kept.listings:
         _list(engine, listing)
-    engine.account = Account.decode(kept.account, order_terms(engine.config))
-    engine.breakers.load(kept.breakers)
-    engine.pretrade.gate.load(kept.gate)
+    engine.account = account
     for venue, market, why in kept.holds:
         engine.holds.set(market, venue, why, on=True)
     engine.watch.day_end_ns, engine.watch.killed = kept.day_end_ns, kept.killed

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pr3dict.engine.engine import Engine
 
 LOOK_NS = 5 * NS_PER_SECOND
+EPISODE_NS = 60 * NS_PER_SECOND  # what happens at a moment is over when it has not happened again for so long
 QUIET_NS = 10 * NS_PER_SECOND  # a book of ours that says nothing for so long is compared by another route
 MOST_READS = 20  # such comparisons a look
 OLD_QUOTE_NS = 60 * NS_PER_SECOND
@@ -51,6 +52,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.on: dict[tuple[str, int], None] = {}
+        self._quiet_ns: dict[tuple[str, int], int] = {}  # of alerts of a moment: when they are over
         self.next_due_ns = NEVER_NS
         self.day_end_ns = 0
         self.killed = False
@@ -64,8 +66,15 @@ class Watch:
             self.on[name, market] = None
             engine.emit(c.Alert(name=name, severity=_severity(name), market=market, text=text))
 
+    def happened(self, engine: Engine, name: str, market: int, text: str) -> None:
+        """Tell the operator of something that happens at a moment: over once it stayed away for a while."""
+        self.say(engine, name, market, text)
+        self._quiet_ns[name, market] = engine.now_ns + EPISODE_NS
+        self.next_due_ns = min(self.next_due_ns, engine.now_ns + EPISODE_NS)
+
     def over(self, engine: Engine, name: str, market: int) -> None:
         """Tell that it is over, where it was said."""
+        self._quiet_ns.pop((name, market), None)
         if (name, market) in self.on:
             del self.on[name, market]
             engine.emit(c.Alert(name=name, severity=_severity(name), market=market, text="over", on=False))
@@ -86,9 +95,11 @@ class Watch:
         self._note_day(engine)
         self._note_kill(engine)
         if engine.now_ns >= self.next_due_ns or self.next_due_ns == NEVER_NS:
+            for name, market in [key for key, until in self._quiet_ns.items() if until <= engine.now_ns]:
+                self.over(engine, name, market)
             at_risk = self._look_at_markets(engine)
-            following = (engine.now_ns // LOOK_NS + 1) * LOOK_NS
-            self.next_due_ns = following if at_risk else NEVER_NS
+            following = (engine.now_ns // LOOK_NS + 1) * LOOK_NS if at_risk else NEVER_NS
+            self.next_due_ns = min([following, *self._quiet_ns.values()])
 
     def rearm(self, engine: Engine) -> None:
         """A person goes on after a daily loss: it counts from here."""
@@ -99,7 +110,8 @@ class Watch:
             equity = engine.equity_micros
             account.day_start_equity_micros = equity
             engine.conclude(e.DayStarted(end_ns=self.day_end_ns, equity_micros=equity))
-        self.on.clear()  # what is still wrong is said again
+        for name, market in list(self.on):  # what is still wrong is said again
+            self.over(engine, name, market)
 
     def _note_day(self, engine: Engine) -> None:
         if engine.brain.day_end_ns != self.day_end_ns:

@@ -219,12 +219,15 @@ def see_report(w: World, message: d.Row, now_ns: int) -> None:
 
 @kernel
 def _after_refusal(market: d.Row, why: int, now_ns: int) -> None:
-    """A crossing order is decided again on the newer book at once, any other after a second."""
+    """A crossing order is decided again on the newer book at once, any other after a second.
+
+    What our own gate refuses waits the whole second, so that it can't use up the order rate of other markets.
+    """
     if why == d.WHY_POST_ONLY_CROSS:
         market.refresh = 1
         return
     market.resync = 0  # what still had to be sent waits for the second try as well
-    if market.retry_ns == 0:
+    if market.retry_ns == 0 or why == d.WHY_GATE:
         market.retry_ns = now_ns + RETRY_NS
 
 

@@ -31,6 +31,7 @@ MAX_MAKERS = 8
 CONTRACT = 1_000_000
 HOUR_NS = 3_600_000_000_000
 DRAWN = -1  # `FLOW.outcome`: drawn from p0
+NOBODY = -1  # `_STATE.away`
 
 
 def _rows(fields: list[tuple[str, str]]) -> np.dtype[np.record]:
@@ -64,17 +65,24 @@ FLOW = _rows(
         ("noise_size_sigma", "f8"),  # of the logarithm
         ("noise_buy", "f8"),  # share of the noise takers that copy nobody who buy YES
         ("max_sweep", "i8"),  # a noise taker goes this far beyond the touch
+        ("noise_thrift", "f8"),  # half a spread of c cents keeps all but exp(-noise_thrift x c) of them away
         ("informed_rate", "f8"),
         ("informed_size", "i8"),  # median
         ("informed_edge", "i8"),  # price advantage below which an informed taker waits
         ("depth_rate", "f8"),  # adds and cancels by others
-        ("depth_size", "i8"),  # mean of an add
+        ("depth_size", "i8"),  # of an add: mean, or median where depth_size_sigma is given
+        ("depth_size_sigma", "f8"),  # of the logarithm; 0: sizes are exponential
+        ("depth_leave", "f8"),  # share of cancels that take all that others rest at a price, not a part
         ("depth_limit", "i8"),  # others hold at most about this a side
         ("clustering", "f8"),  # takers that a taker brings on average, [0, 1)
         ("clustering_decay", "f8"),  # of the excitement, per hour
         ("maker_step", "f8"),  # maker m quotes (1 + m x maker_step) times as wide as maker 0
-        ("rung_slope", "f8"),  # mean size at rung r: maker_size x exp(rung_slope x r + rung_curve x r^2)
-        ("rung_curve", "f8"),
+        ("rung_slope", "f8"),  # mean size at rung r: maker_size x exp(rung_slope x r + rung_curve x r^2
+        ("rung_curve", "f8"),  # + rung_hump x exp(-2 (r - rung_hump_at)^2))
+        ("rung_hump", "f8"),
+        ("rung_hump_at", "f8"),
+        ("rung_first", "f8"),  # logarithm by which the first rung is larger
+        ("rung_trim", "f8"),  # a rung is cut back when its mean is below this share of what stands, [0, 2/3)
         ("depth_reach", "f8"),  # others act this many level steps behind the touch on average
         ("pull", "f8"),  # chance that a maker who looks again leaves a side empty until the next look
         ("depth_inside", "f8"),  # share of the actions of others that begin a better price, where one is free
@@ -84,6 +92,9 @@ FLOW = _rows(
         ("informed_size_sigma", "f8"),  # of the logarithm
         ("herding", "f8"),  # share of noise takers that copy the side of an earlier taker, [0, 1)
         ("herd_memory", "f8"),  # the copied one is this many takers back on average, 1 or more
+        ("retreat_rate", "f8"),  # how often all leave the best prices of a side for a while
+        ("retreat_reach", "f8"),  # price, mean distance from the touch that is emptied
+        ("return_rate", "f8"),  # per hour of a retreat
     ]
 )
 
@@ -99,6 +110,8 @@ _STATE = _rows(
         ("bid_level", "i8"),  # -1: none
         ("ask_level", "i8"),  # level count: none
         ("silent", "i8"),  # 1: the book changes without events
+        ("away", "i8"),  # the side that all have left, NOBODY: none
+        ("away_price", "i8"),  # nobody rests at this price or a better one there
     ]
 )
 
@@ -180,6 +193,22 @@ def _advance(p: np.record, s: np.record, words: Sizes, next_ns: int) -> None:
 
 
 @njit
+def _deserted(s: np.record, side: int, price: int) -> bool:
+    """Whether nobody rests here now: a retreat from this side reached the price."""
+    return bool(s.away == side and (price >= s.away_price if side == d.BID else price <= s.away_price))
+
+
+@njit
+def _rung_size(p: np.record, rung: int) -> float:
+    """Mean size that a maker wants at a rung."""
+    exponent = p.rung_first if rung == 0 else (p.rung_slope + p.rung_curve * rung) * rung
+    if p.rung_hump != 0.0:
+        off = rung - p.rung_hump_at
+        exponent += p.rung_hump * math.exp(-2.0 * off * off)
+    return float(p.maker_size * math.exp(exponent))
+
+
+@njit
 def _rung(p: np.record, prices: Prices, fair: float, maker: int, side: int, rung: int) -> int:
     """Level of a rung; -1 or the level count when it lies off the grid."""
     distance = p.half_spread * (1.0 + p.maker_step * maker) + rung * p.level_step
@@ -190,9 +219,16 @@ def _rung(p: np.record, prices: Prices, fair: float, maker: int, side: int, rung
 
 @njit
 def _aim(
-    p: np.record, words: Sizes, prices: Prices, owned: Sizes, target: Sizes, maker: int, fair: float
+    p: np.record,
+    s: np.record,
+    words: Sizes,
+    prices: Prices,
+    owned: Sizes,
+    target: Sizes,
+    maker: int,
+    fair: float,
 ) -> None:
-    """Write into `target` the ladder that `maker` wants: what stands stays unless half eaten."""
+    """Write into `target` the ladder that `maker` wants: what stands stays unless half eaten or trimmed."""
     target[:] = 0
     for side in range(2):
         if p.pull > 0.0 and uniform(words) < p.pull:
@@ -201,9 +237,11 @@ def _aim(
             level = _rung(p, prices, fair, maker, side, rung)
             if level < 0 or level >= len(prices):
                 break
-            mean = p.maker_size * math.exp((p.rung_slope + p.rung_curve * rung) * rung)
+            if _deserted(s, side, prices[level]):
+                continue
+            mean = _rung_size(p, rung)
             standing = owned[maker, side, level]
-            if 2 * standing < mean:
+            if 2 * standing < mean or mean < p.rung_trim * standing:
                 standing = _whole(mean * (0.5 + uniform(words)))
             target[side, level] = standing
 
@@ -253,7 +291,7 @@ def _refresh(
     """A maker looks again: first cancels, so that it never meets itself, then adds without crossing."""
     views[maker] += p.view_weight * (s.log_odds - views[maker]) + p.view_noise * normal(words)
     fair = 10_000.0 / (1.0 + math.exp(-views[maker]))
-    _aim(p, words, prices, owned, target, maker, fair)
+    _aim(p, s, words, prices, owned, target, maker, fair)
     for side in range(2):
         for level in range(len(prices)):
             excess = owned[maker, side, level] - target[side, level]
@@ -321,6 +359,10 @@ def _noise_taker(
 ) -> None:
     buy = p.noise_buy + p.herding * (0.5 + 0.5 * s.mood - p.noise_buy)
     side = d.BID if uniform(words) < buy else d.ASK
+    if p.noise_thrift > 0.0 and s.bid_level >= 0 and s.ask_level < len(prices):
+        cents = (prices[s.ask_level] - prices[s.bid_level]) / 200
+        if p.noise_thrift * cents > exponential(words):
+            return
     _follow(p, s, side)
     size = _whole(p.noise_size * math.exp(p.noise_size_sigma * normal(words)))
     if side == d.BID and s.ask_level < len(prices):
@@ -364,14 +406,50 @@ def _others(
         return
     if offset < 0 and (level >= s.ask_level if side == d.BID else level <= s.bid_level):
         return
+    if _deserted(s, side, prices[level]):
+        return
     standing = owned[owner, side, level]
     crowded = standing * 8 > p.depth_limit
     if standing > 0 and (crowded or uniform(words) < 0.5):
-        leaving = min(standing, _whole(standing * uniform(words)))
+        leaving = standing
+        if p.depth_leave == 0.0 or uniform(words) >= p.depth_leave:
+            leaving = min(standing, _whole(standing * uniform(words)))
         _change(out, s, prices, owned, total, owner, side, level, -leaving)
     else:
-        added = _whole(p.depth_size * exponential(words))
+        if p.depth_size_sigma > 0.0:
+            added = _whole(p.depth_size * math.exp(p.depth_size_sigma * normal(words)))
+        else:
+            added = _whole(p.depth_size * exponential(words))
         _change(out, s, prices, owned, total, owner, side, level, added)
+
+
+@njit
+def _retreat(
+    out: d.Array, p: np.record, s: np.record, words: Sizes, prices: Prices, owned: Sizes, total: Sizes
+) -> None:
+    """All cancel what they rest near the touch of one side; the farthest orders stay, however near."""
+    side = next_word(words) & 1
+    reach = int(p.retreat_reach * exponential(words))
+    level = s.bid_level if side == d.BID else s.ask_level
+    if level < 0 or level >= len(prices):
+        return
+    step = -1 if side == d.BID else 1
+    s.away = side
+    s.away_price = prices[level] + step * reach
+    last = level
+    beyond = level
+    while 0 <= beyond < len(prices):
+        if total[side, beyond] > 0:
+            last = beyond
+        beyond += step
+    s.silent = 1
+    while level != last and _deserted(s, side, prices[level]):
+        if total[side, level] > 0:
+            for owner in range(owned.shape[0]):
+                _change(out, s, prices, owned, total, owner, side, level, -owned[owner, side, level])
+            _write(out, s, d.LEVEL, side, prices[level], 0, 0, 0)
+        level += step
+    s.silent = 0
 
 
 @njit
@@ -422,6 +500,18 @@ def _happen(
                 if uniform(words) < p.alert:
                     _refresh(out, p, s, words, prices, owned, total, target, views, maker)
         return
+    draw -= p.retreat_rate
+    if draw < 0.0:
+        if s.away == NOBODY:
+            _retreat(out, p, s, words, prices, owned, total)
+        return
+    if s.away != NOBODY:
+        draw -= p.return_rate
+        if draw < 0.0:
+            s.away = NOBODY
+            for maker in range(p.makers):
+                _refresh(out, p, s, words, prices, owned, total, target, views, maker)
+            return
     base = p.noise_rate + p.informed_rate
     if draw >= base + s.excitement:
         return  # thinned: the excitement has faded since the waiting time was drawn
@@ -451,6 +541,7 @@ def _open(
     s.outcome = drawn if p.outcome == DRAWN else p.outcome
     s.bid_level = -1
     s.ask_level = len(prices)
+    s.away = NOBODY
     s.silent = 1
     for maker in range(p.makers):
         views[maker] = s.log_odds
@@ -481,8 +572,11 @@ def generate(out: d.Array, params: d.Array, seed: int, prices: Prices) -> int:
     _open(out, p, s, words, prices, owned, total, target, views)
     close_ns = p.open_ns + p.duration_ns
     calm = p.refresh_rate * p.makers + p.depth_rate + p.news_rate + p.noise_rate + p.informed_rate
+    calm += p.retreat_rate
     while True:
         rate = calm + s.excitement
+        if s.away != NOBODY:
+            rate += p.return_rate
         next_ns = s.now_ns + 1 + int(exponential(words) / rate * HOUR_NS)
         if next_ns >= close_ns:
             break

@@ -60,6 +60,6 @@ def load_brain() -> Engine:
 
 def _snapshot_rows(whole: d.Array, now_ns: int) -> d.Array:
     """The rows of the opening snapshot as they come from a live feed."""
-    rows = whole[whole["kind"] == d.SNAPSHOT]
+    rows: d.Array = whole[whole["kind"] == d.SNAPSHOT]
     rows["local_ns"] = now_ns
     return rows

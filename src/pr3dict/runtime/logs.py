@@ -13,6 +13,7 @@ import re
 import resource
 import sys
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn, Self, TextIO
 
@@ -191,7 +192,8 @@ def make_log(
             file.write(str(to_json(logger, method, dict(line))))
         if getattr(logging, str(line.get("level", "info")).upper(), level) >= level:
             shown = {key: value for key, value in line.items() if key != "timestamp"}
-            print(to_text(logger, method, shown), file=screen, flush=True)
+            with suppress(OSError, ValueError):  # full or closed: as little a reason to end as a full log
+                print(to_text(logger, method, shown), file=screen, flush=True)
         raise structlog.DropEvent
 
     wrapped: structlog.stdlib.BoundLogger = structlog.wrap_logger(

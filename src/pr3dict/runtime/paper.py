@@ -8,6 +8,7 @@ that moment, and the orders that stood there are gone, which the engine finds ou
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -90,8 +91,9 @@ def run_paper(spec: PaperSpec, log: Log) -> PaperResult:
         LeaseHeldError: another process runs in the data directory.
         LogError: its journal can't be used.
     """
-    opened = open_process(spec.data_dir)
-    try:
+    with ExitStack() as undo:
+        opened = open_process(spec.data_dir)
+        undo.callback(opened.close)
         load_brain()
         found = recover(
             partial(new_engine, spec),
@@ -105,9 +107,7 @@ def run_paper(spec: PaperSpec, log: Log) -> PaperResult:
         first = engine.number + 1
         recorder = Recorder(spec.data_dir.tapes / session_name(spec.data_dir.tapes, first))
         source, late = _source(spec, opened.journal, found)
-    except BaseException:
-        opened.close()
-        raise
+        undo.pop_all()  # from here on the shell gives everything back
     parts = _parts(spec, opened, engine, source, recorder, log)
     parts.trader.pending += (*found.inputs, *late)
     crash_point("recovery.ready")

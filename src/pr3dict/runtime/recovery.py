@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -17,7 +19,7 @@ import structlog
 from pr3dict.domain.errors import Pr3dictError
 from pr3dict.domain.events import Control, Latched, Listed, Started
 from pr3dict.engine.engine import Engine
-from pr3dict.runtime.clock import Clock
+from pr3dict.runtime.clock import Clock, SystemClock
 from pr3dict.runtime.listing import numbered
 from pr3dict.runtime.logs import no_core_dumps
 from pr3dict.store.crash_points import crash_point
@@ -38,9 +40,11 @@ class Opened:
     latch_file: LatchFile
     latch: Latch | None
     journal: Journal
+    check: Future[None]  # of the whole journal, which goes on meanwhile
 
     def close(self) -> None:
         """Give everything back; for a start that does not go on."""
+        wait((self.check,))
         self.journal.close()
         self.lease.release()
 
@@ -63,6 +67,7 @@ class Recovered:
 def open_process(data_dir: DataDir, account: str = "", *, state: Path | None = None) -> Opened:
     """Take the lease first, then look at anything else; `account` is empty for paper.
 
+    SQLite's check of the whole journal goes on when this returns; `recover` waits for it.
     From here on what the process writes is its user's alone, and a crash of it writes no memory to disk.
 
     Raises:
@@ -74,18 +79,30 @@ def open_process(data_dir: DataDir, account: str = "", *, state: Path | None = N
     no_core_dumps()
     data_dir.create()
     crash_point("recovery.begun")
-    lease = Lease.take(data_dir, account, state=state)
-    try:
+    with ExitStack() as undo:
+        lease = Lease.take(data_dir, account, now_ns=SystemClock().wall_ns(), state=state)
+        undo.callback(lease.release)
         crash_point("recovery.leased")
         latch_file = LatchFile(data_dir.latch)
         latch = latch_file.read()
         crash_point("recovery.latch_read")
-        journal = Journal.open(data_dir.journal)
+        journal = Journal.open(data_dir.journal, check=False)
+        check = _in_thread(partial(_check, data_dir.journal))
         crash_point("recovery.journal_open")
-    except BaseException:
-        lease.release()
-        raise
-    return Opened(data_dir, lease, latch_file, latch, journal)
+        undo.pop_all()
+    return Opened(data_dir, lease, latch_file, latch, journal, check)
+
+
+def _check(path: Path) -> None:
+    with Journal.read(path) as journal:
+        journal.check()
+
+
+def _in_thread(work: Callable[[], None]) -> Future[None]:
+    pool = ThreadPoolExecutor(1, thread_name_prefix="check")
+    future = pool.submit(work)
+    pool.shutdown(wait=False)
+    return future
 
 
 def recover(
@@ -106,7 +123,7 @@ def recover(
     is set, `Started`, and `Listed` of each market that the journal does not know.
 
     Raises:
-        LogError: a step can't be read.
+        LogError: a step can't be read, or the check of the whole journal found damage.
     """
     found = Recovered(make_engine())
     with _timed(found, "snapshot", clock):
@@ -117,6 +134,8 @@ def recover(
         for step in opened.journal.steps(after=found.snapshot):
             engine.fold(step)
             found.folded += 1
+    with _timed(found, "check", clock):
+        opened.check.result()
     crash_point("recovery.folded")
     fresh, found.rows = numbered(engine.listings, tuple(listings))
     latched: tuple[Control, ...] = ()

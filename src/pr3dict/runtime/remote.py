@@ -6,6 +6,7 @@ journal has its own writing thread, and time is the exchange's as this machine's
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import structlog
@@ -14,6 +15,7 @@ from pr3dict import __version__
 from pr3dict.domain.events import Listed, Started
 from pr3dict.engine.engine import Engine
 from pr3dict.risk.limits import RiskConfig
+from pr3dict.runtime.brain_loader import load_brain
 from pr3dict.runtime.clock import ClockWatch, SystemClock, SystemPacer
 from pr3dict.runtime.paper import OnView, PaperResult
 from pr3dict.runtime.recovery import Opened, open_process, recover
@@ -71,11 +73,13 @@ def run_remote(spec: RemoteSpec, log: Log) -> PaperResult:
 
 
 async def _run(spec: RemoteSpec, log: Log) -> PaperResult:
-    opened = open_process(spec.data_dir, spec.account)
-    client = ExchangeClient(
-        spec.port, SystemPacer(), host=spec.host, not_before_ns=opened.journal.last_ns + 1
-    )
-    try:
+    async with AsyncExitStack() as undo:
+        opened = open_process(spec.data_dir, spec.account)
+        undo.callback(opened.close)
+        since_ns = opened.journal.last_ns + 1
+        client = ExchangeClient(spec.port, SystemPacer(), host=spec.host, not_before_ns=since_ns)
+        undo.push_async_callback(client.close)
+        load_brain()
         listings = await client.connect()
         started = _started(spec, client, listings)
         found = recover(lambda: _engine(spec), opened, started, listings, clock=SystemClock(), log=log)
@@ -83,10 +87,7 @@ async def _run(spec: RemoteSpec, log: Log) -> PaperResult:
         client.rows = found.rows
         first = engine.number + 1
         recorder = Recorder(spec.data_dir.tapes / session_name(spec.data_dir.tapes, first))
-    except BaseException:
-        await client.close()
-        opened.close()
-        raise
+        undo.pop_all()  # from here on the shell gives everything back
     is_synthetic = all(listing.venue == SYNTHETIC for listing in listings)
     parts = _parts(spec, opened, engine, client, recorder, log, is_synthetic=is_synthetic)
     parts.trader.pending += found.inputs

@@ -179,13 +179,16 @@ def _compare(engine: Engine, steps: Sequence[Step], rows: d.Array) -> tuple[str 
             if difference is not None:
                 return difference, done, engine.brain.rows_seen
             done += 1
+    else:
+        if done < len(steps):
+            return f"step {steps[done].number} is not made again", done, engine.brain.rows_seen
     return None, done, engine.brain.rows_seen
 
 
 def _instants(by_time: dict[int, Step], rows: d.Array) -> Iterator[tuple[int, d.Array]]:
     """All times at which rows or inputs came, with the rows."""
     times, starts = np.unique(rows["local_ns"], return_index=True)
-    ends = np.append(starts[1:], len(rows))
+    ends = np.append(starts, len(rows))[1:]
     place = {int(t): (int(a), int(b)) for t, a, b in zip(times, starts, ends, strict=True)}
     for now_ns in sorted(place.keys() | by_time.keys()):
         begin, end = place.get(now_ns, (0, 0))

@@ -71,17 +71,24 @@ class Regime(msgspec.Struct, frozen=True, kw_only=True):
     noise_sigma: float = 1.3
     noise_buy: float = 0.5  # share that buys YES
     sweep_cents: float = 4.0
+    noise_thrift: float = 0.0
     informed_rate: float = 40.0
     informed_contracts: float = 120.0
     informed_edge_cents: float = 1.0
     depth_rate: float = 240.0
     depth_contracts: float = 80.0
+    depth_sigma: float = 0.0
+    depth_leave: float = 0.0
     depth_limit_contracts: float = 4_000.0
     clustering: float = 0.3
     clustering_minutes: float = 2.0
     maker_step: float = 0.25
     rung_slope: float = 0.0
     rung_curve: float = 0.0
+    rung_hump: float = 0.0
+    rung_hump_at: float = 2.0
+    rung_first: float = 0.0
+    rung_trim: float = 0.0
     depth_reach: float = 2.0
     pull: float = 0.0
     depth_inside: float = 0.0
@@ -91,6 +98,9 @@ class Regime(msgspec.Struct, frozen=True, kw_only=True):
     informed_sigma: float = 0.5
     herding: float = 0.0
     herd_memory: float = 4.0
+    retreat_rate: float = 0.0
+    retreat_cents: float = 4.0
+    retreat_seconds: float = 4.0
     p0_spread: float = 0.0  # standard deviation of the log-odds of p0 from market to market
     activity_spread: float = 0.0  # the same of the logarithm of the rates
     size_spread: float = 0.0  # of resting sizes
@@ -257,17 +267,24 @@ def flow_params(r: Regime, *, open_ns: int = OPEN_NS, feed_latency_ns: int = FEE
         "noise_size_sigma": r.noise_sigma,
         "noise_buy": r.noise_buy,
         "max_sweep": price(r.sweep_cents),
+        "noise_thrift": r.noise_thrift,
         "informed_rate": r.informed_rate,
         "informed_size": size(r.informed_contracts),
         "informed_edge": price(r.informed_edge_cents),
         "depth_rate": r.depth_rate,
         "depth_size": size(r.depth_contracts),
+        "depth_size_sigma": r.depth_sigma,
+        "depth_leave": r.depth_leave,
         "depth_limit": size(r.depth_limit_contracts),
         "clustering": r.clustering,
         "clustering_decay": 60.0 / r.clustering_minutes,
         "maker_step": r.maker_step,
         "rung_slope": r.rung_slope,
         "rung_curve": r.rung_curve,
+        "rung_hump": r.rung_hump,
+        "rung_hump_at": r.rung_hump_at,
+        "rung_first": r.rung_first,
+        "rung_trim": r.rung_trim,
         "depth_reach": r.depth_reach,
         "pull": r.pull,
         "depth_inside": r.depth_inside,
@@ -277,6 +294,9 @@ def flow_params(r: Regime, *, open_ns: int = OPEN_NS, feed_latency_ns: int = FEE
         "informed_size_sigma": r.informed_sigma,
         "herding": r.herding,
         "herd_memory": r.herd_memory,
+        "retreat_rate": r.retreat_rate,
+        "retreat_reach": price(r.retreat_cents),
+        "return_rate": 3600.0 / r.retreat_seconds,
     }
     params = np.zeros(1, FLOW)
     for name in FLOW.names or ():

@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from pr3dict.domain.commands import (
     Action,
+    Answer,
     Cancel,
     CancelAll,
     ClearLatch,
@@ -80,6 +81,7 @@ class Trader:
         self.failure: FailureKind | None = None
         self._venues: dict[Venue, None] = dict.fromkeys(venues)
         self._waiting: list[_Waiting] = []
+        self._flattens: dict[str, None] = {}  # a person's commands that the engine has not answered yet
         self._last_number = 0
         self.crash_point = crash_point
 
@@ -137,7 +139,7 @@ class Trader:
             elif isinstance(event, Latched):
                 self.is_blocked = True
             elif isinstance(event, Flatten):
-                self.is_blocked = False
+                self._flattens[event.command_id] = None
 
     def _sort_out(self, step: Step) -> tuple[Action, ...]:
         latches: list[Action] = []
@@ -149,6 +151,11 @@ class Trader:
                 self._take_back_all("latched")
             elif isinstance(action, CancelAll):
                 self._take_back_all("cancelled")
+                urgent.append(action)
+            elif isinstance(action, Answer):
+                if action.command_id in self._flattens:  # a person's word, which the engine took
+                    del self._flattens[action.command_id]
+                    self.is_blocked = self.is_blocked and not action.ok
                 urgent.append(action)
             elif isinstance(action, Cancel):
                 if not self._take_back_order(action.order_id):

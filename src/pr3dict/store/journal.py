@@ -198,15 +198,26 @@ class Journal:
         crash_point("journal.open")
         with self._guarded() as connection:
             prepare(connection, self.path)
-            defect = quick_defect(connection, self.path) if check else None
         crash_point("journal.prepared")
+        if check:
+            self.check()
         self.refresh()
-        defect = defect or self.mark_defect()
+        self._refuse(self.mark_defect())
+        self._mark = MarkWriter(self.path.with_suffix(MARK_SUFFIX))
+
+    def check(self) -> None:
+        """Run SQLite's quick check over the whole file.
+
+        Raises:
+            LogError: "corrupt" says what it found.
+        """
+        self._refuse(self.quick_defect())
+
+    def _refuse(self, defect: str | None) -> None:
         if defect:
             files = f"{self.path.name}-wal or a copy of the whole folder"
             advice = f"put back {files}, or name another data directory"
             raise LogError(f"{self.path}: {defect}; {advice}", kind="corrupt")
-        self._mark = MarkWriter(self.path.with_suffix(MARK_SUFFIX))
 
     def _recognize(self) -> None:
         with self._guarded() as connection:

@@ -55,12 +55,11 @@ class Lease:
         self._locks = locks
 
     @classmethod
-    def take(
-        cls, data_dir: DataDir, account: str = "", *, now_ns: int | None = None, state: Path | None = None
-    ) -> Self:
+    def take(cls, data_dir: DataDir, account: str = "", *, now_ns: int, state: Path | None = None) -> Self:
         """Take the data directory, and the account where one is named; a paper account needs no name.
 
-        `state` is the folder of account locks, by default the user's.
+        `now_ns` is what a refused process is told. `state`: the folder of account locks, by default the
+        user's.
 
         Raises:
             LeaseHeldError: names the process that holds one of them.
@@ -69,7 +68,7 @@ class Lease:
         holder = Holder(
             pid=os.getpid(),
             host=socket.gethostname(),
-            started_ns=time.time_ns() if now_ns is None else now_ns,
+            started_ns=now_ns,
             account=account,
             data_dir=str(data_dir.path.resolve()),
         )

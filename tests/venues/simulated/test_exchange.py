@@ -212,7 +212,7 @@ def test_reduce_renew_expire():
     exchange = opened()
     exchange.place(20, place(expiry_ns=100))
     said = exchange.reduce(21, Reduce(order_id=1, market=0, remaining=3 * CONTRACT))
-    assert said == [Reduced(order_id=1, remaining=3 * CONTRACT)]
+    assert said == [Reduced(order_id=1, remaining=3 * CONTRACT, filled=0)]
     assert exchange.renew(22, Renew(order_id=1, market=0, expiry_ns=200)) == [
         Renewed(order_id=1, expiry_ns=200)
     ]

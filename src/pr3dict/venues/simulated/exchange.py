@@ -376,9 +376,7 @@ class SimulatedExchange:
         elif not fault.silent:
             yield fill
         if merged:
-            yield Merged(
-                market=fill.market, pairs=merged, exch_ns=fill.exch_ns, merge_id=fill.trade_id
-            )
+            yield Merged(market=fill.market, pairs=merged, exch_ns=fill.exch_ns, merge_id=fill.trade_id)
         if not fault.ghost:
             self._plan_end(at_ns, fill, fault)
         if order.remaining == 0:
