@@ -98,6 +98,33 @@ def test_sql_finds_rows_by_their_columns(path: Path):
     ]
 
 
+@given(made=STEPS)
+@settings(max_examples=20)
+def test_inputs_of_some_kinds_are_those_of_all_steps(made):
+    kinds = {"filled", "fills_read", "accepted"}
+    with tempfile.TemporaryDirectory() as folder, Journal.open(Path(folder) / "control.db") as journal:
+        journal.append(made)
+        for after in (0, made[len(made) // 2].number if made else 0):
+            wanted = [
+                event
+                for one in made
+                if one.number > after
+                for event in one.inputs
+                if event.__struct_config__.tag in kinds
+            ]
+            assert journal.inputs(tuple(kinds), after) == wanted
+
+
+def test_an_input_that_is_none_is_refused(path: Path):
+    with Journal.open(path) as journal:
+        journal.append(steps(1, 3))
+    with sqlite3.connect(path) as base:
+        base.execute("UPDATE events SET body = '{}' WHERE kind = 'filled' AND step = 2")
+    with Journal.open(path) as journal:
+        assert kind_of(lambda: journal.inputs(("filled",))) == "corrupt"
+        assert len(journal.inputs(("filled",), after=2)) == 1
+
+
 def test_many_pages_in_order(path: Path):
     count = 2 * PAGE_STEPS + 3
     cancel = (Cancel(order_id=1, market=0),)

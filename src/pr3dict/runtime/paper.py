@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import structlog
 
@@ -47,6 +46,7 @@ from pr3dict.venues.simulated.source import SimulatedSource
 ACCOUNT = "paper"
 STEPS_RECALLED = 20_000
 ALIVE_SHARE = 4  # of the time after which a feed counts as stale: how often the simulated one says it lives
+QUEUE_POLL_NS = 10_000_000_000  # between looks at our orders' places in their queues
 STATE_KINDS = (d.TICK, d.STATUS, d.CLOSE_TIME)  # what a market's last row of holds until the next one
 
 Log = structlog.typing.FilteringBoundLogger
@@ -202,6 +202,7 @@ def _source(
         entry_ns=latency_ns,
         response_ns=latency_ns,
         alive_ns=spec.risk.feed_timeout_ns // ALIVE_SHARE,
+        queue_ns=QUEUE_POLL_NS,
         start_ns=max(start_ns, int(feed[0]["local_ns"])),
     )
     return source, late
@@ -210,17 +211,15 @@ def _source(
 def _known_fills(journal: Journal) -> list[Filled]:
     """The fills of the last steps that stand: a read that looks back finds them at the new exchange, too."""
     fills: dict[tuple[int, str], Filled] = {}
-    for stored in journal.stored(max(0, journal.last_number - STEPS_RECALLED)):
-        for columns in stored.events:
-            if columns.kind == "filled":
-                fill = msgspec.json.decode(columns.body, type=Filled)
-                fills[fill.market, fill.trade_id] = fill
-            elif columns.kind == "fills_read":
-                read = msgspec.json.decode(columns.body, type=FillsRead)
-                fills.update({(fill.market, fill.trade_id): fill for fill in read.fills})
-            elif columns.kind == "fill_voided":
-                void = msgspec.json.decode(columns.body, type=FillVoided)
-                fills.pop((void.market, void.trade_id), None)
+    kinds = ("filled", "fills_read", "fill_voided")
+    for event in journal.inputs(kinds, after=max(0, journal.last_number - STEPS_RECALLED)):
+        match event:
+            case Filled():
+                fills[event.market, event.trade_id] = event
+            case FillsRead():
+                fills.update({(fill.market, fill.trade_id): fill for fill in event.fills})
+            case FillVoided():
+                fills.pop((event.market, event.trade_id), None)
     return list(fills.values())
 
 

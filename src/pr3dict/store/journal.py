@@ -381,6 +381,24 @@ class Journal:
                 return
             after = page[-1].number
 
+    def inputs(self, kinds: Sequence[str], after: int = 0) -> list[Control]:
+        """The inputs of these kinds in the steps after `after`, in order; nothing else is read.
+
+        Raises:
+            LogError: one of them can't be read.
+        """
+        marks = ", ".join("?" * len(kinds))
+        with self._lock, self._guarded() as connection:
+            found = connection.execute(
+                "SELECT body FROM events WHERE step > ? AND source = 'input'"  # noqa: S608 - marks only
+                f" AND kind IN ({marks}) ORDER BY step, position",
+                (after, *kinds),
+            ).fetchall()
+        try:
+            return [_decode_event(body) for (body,) in found]
+        except (msgspec.MsgspecError, DataError) as error:
+            raise LogError(f"{self.path}: an event can't be read ({error})", kind="corrupt") from error
+
     def chain_at(self, number: int) -> bytes:
         """The chain after step `number`; empty where there is no such step."""
         with self._guarded() as connection:
