@@ -6,10 +6,10 @@ off at first.
 
 from __future__ import annotations
 
-import random
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
+
+from standins.common.faults import FaultBox as Faults
 
 # name: what its number means. Ranges are [low, high], drawn uniformly.
 HOOKS: Final[dict[str, str]] = {
@@ -63,57 +63,10 @@ DEFAULTS: Final[dict[str, Any]] = {
 _RANGES: Final = ("answer_delay_ms", "read_lag_ms", "frame_delay_ms", "freeze_s", "pause_s")
 
 
-class FaultBox:
-    """The settings, the seeded generator and the counts."""
+class FaultBox(Faults):
+    """The settings, the seeded generator and the counts of this venue."""
 
     def __init__(self, settings: Mapping[str, Any] | None = None, *, seed: int = 1) -> None:
-        self.chance = random.Random(seed)
-        self.settings: dict[str, Any] = dict(DEFAULTS)
-        self.fired: Counter[str] = Counter()
-        self.change(settings or {})
-
-    def change(self, settings: Mapping[str, Any]) -> None:
-        """Set some of them; 0 or null turns one off.
-
-        Raises:
-            ValueError: names the one that does not exist, or whose value it can't have.
-        """
-        for name, value in settings.items():
-            if name == "seed":
-                self.chance.seed(value)
-            elif name in _RANGES:
-                low, high = value if isinstance(value, list | tuple) else (value or 0, value or 0)
-                self.settings[name] = [float(low), float(high)]
-            elif name in HOOKS or name in HAZARDS:
-                self.settings[name] = float(value or 0)
-            else:
-                raise ValueError(f"there is no fault {name!r}; known: {', '.join([*HOOKS, *HAZARDS])}")
-
-    def hits(self, name: str) -> bool:
-        """Whether a hook of a probability strikes now."""
-        probability = self.settings.get(name, 0.0)
-        if not probability or (probability < 1.0 and self.chance.random() >= probability):
-            return False
-        self.fired[name] += 1
-        return True
-
-    def number(self, name: str) -> float:
-        """A plain number, 0 where it is not set."""
-        return float(self.settings.get(name, 0.0))
-
-    def draw(self, name: str) -> float:
-        """A number from a range, 0 where it is not set."""
-        low, high = self.settings.get(name, (0.0, 0.0))
-        if high <= 0:
-            return 0.0
-        return self.chance.uniform(low, high)
-
-    def due(self, span_s: float) -> list[str]:
-        """The hazards that strike within a span of venue time."""
-        found = []
-        for name in HAZARDS:
-            rate = self.settings.get(name, 0.0)
-            if rate and self.chance.random() < rate * span_s / 3600:
-                self.fired[name] += 1
-                found.append(name)
-        return found
+        super().__init__(
+            settings, seed=seed, hooks=HOOKS, hazards=HAZARDS, defaults=DEFAULTS, ranges=_RANGES
+        )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from standins.kalshi.history import History
+from standins.common.history import History
 from standins.kalshi.state import USER_ID, MarketState, Order
 from standins.kalshi.values import ASK, BID, DOLLAR, MICRO, Json, count_text, iso, money4_text, money_text
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from standins.kalshi.values import SECOND, Json
+from standins.common.buckets import Bucket
+from standins.kalshi.values import Json
 
 TIERS: Final = {
     "basic": (200, 100, 2, 1), "advanced": (300, 300, 2, 2), "expert": (600, 600, 1, 2),
@@ -23,20 +24,6 @@ COSTS: Final = (
 _PATTERNS: Final = tuple(
     (method, re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), path, cost) for method, path, cost in COSTS
 )
-
-
-class Bucket:
-    """Refilled continuously up to its capacity."""
-
-    def __init__(self, rate: float, capacity: float, now_ns: int) -> None:
-        self.rate, self.capacity = rate, capacity
-        self.tokens, self.at_ns = capacity, now_ns
-
-    def fill(self, now_ns: int) -> float:
-        """What is in it now."""
-        gained = (now_ns - self.at_ns) * self.rate / SECOND
-        self.tokens, self.at_ns = min(self.capacity, self.tokens + gained), now_ns
-        return self.tokens
 
 
 class Limits:

@@ -18,9 +18,9 @@ from pr3dict.domain.events import Accepted, Closed, Control, Filled, Listed, Red
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.wakes import NEVER_NS
 from pr3dict.venues.simulated.exchange import Occurrence, SimulatedExchange
+from standins.common.history import History
 from standins.kalshi.catalog import EMPTY, Catalog
 from standins.kalshi.faults import FaultBox
-from standins.kalshi.history import History
 from standins.kalshi.ledger import Ledger, reserved
 from standins.kalshi.state import BOOK_SIDE, OUTCOME, BookChange, Candle, Group, MarketState, Note, Order
 from standins.kalshi.values import (

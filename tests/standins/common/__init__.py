@@ -1,0 +1,1 @@
+"""What stand-ins of several venues share."""
