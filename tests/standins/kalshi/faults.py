@@ -67,6 +67,4 @@ class FaultBox(Faults):
     """The settings, the seeded generator and the counts of this venue."""
 
     def __init__(self, settings: Mapping[str, Any] | None = None, *, seed: int = 1) -> None:
-        super().__init__(
-            settings, seed=seed, hooks=HOOKS, hazards=HAZARDS, defaults=DEFAULTS, ranges=_RANGES
-        )
+        super().__init__(settings, seed=seed, hooks=HOOKS, hazards=HAZARDS, defaults=DEFAULTS, ranges=_RANGES)

@@ -134,8 +134,9 @@ class Probe:
         outside = {k: changes.pop(k) for k in ("owner", "orderType", "signature") if k in changes}
         order: Json = {
             "salt": next(self._salts), "maker": wallet,
-            "signer": wallet if kind_of_wallet == 3 else self.owner, "tokenId": state.tokens[token], "makerAmount": str(making), "takerAmount": str(taking),
-            "side": side, "expiration": str(expiration), "signatureType": kind_of_wallet,
+            "signer": wallet if kind_of_wallet == 3 else self.owner, "tokenId": state.tokens[token],
+            "makerAmount": str(making), "takerAmount": str(taking), "side": side,
+            "expiration": str(expiration), "signatureType": kind_of_wallet,
             "timestamp": str(self.server.now_ns() // MS), "metadata": ZERO, "builder": ZERO, **changes,
         }  # fmt: skip
         order["signature"] = outside.pop("signature", None) or self.sign(order, state.exchange)
