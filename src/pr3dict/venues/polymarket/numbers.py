@@ -217,15 +217,18 @@ def _moment(value: object) -> int:
     if found is None:
         raise ValueError(f"expected a time like 2026-11-22T13:46:20Z, got {_shown(value)}")
     day, clock, fraction, _, sign, hours, minutes = found.groups()
-    if date.fromisoformat(day).year > _FAR_YEAR:
+    year = date.fromisoformat(day).year
+    if year > _FAR_YEAR:
         return NEVER_NS
+    if year < _EPOCH.year or int(hours or 0) > 23 or int(minutes or 0) > 59:
+        raise ValueError(f"{_shown(value)} is no time from 1970 on")
     at = datetime.fromisoformat(f"{day}T{clock or '00:00:00'}").replace(tzinfo=UTC)
     if sign:
         offset = timedelta(hours=int(hours), minutes=int(minutes or 0))
         at = at - offset if sign == "+" else at + offset
     ns = (at - _EPOCH) // timedelta(seconds=1) * NS_PER_SECOND + int((fraction or "0").ljust(9, "0"))
     if ns <= 0:
-        raise ValueError(f"{_shown(value)} is before 1970")
+        raise ValueError(f"{_shown(value)} is no time from 1970 on")
     return ns
 
 
