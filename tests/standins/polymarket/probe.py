@@ -58,7 +58,7 @@ class Probe:
         self.key: ApiKey = key_for(self.owner, nonce)
         self.headers: Any = {}
         self._session: aiohttp.ClientSession | None = None
-        self._salts = itertools.count(1)
+        self._salts = itertools.count(1 + nonce * 1_000_000)
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession()
@@ -192,6 +192,7 @@ class Probe:
         assert self._session is not None
         wire = Wire(await self._session.ws_connect(self.server.market_ws_url))
         await wire.socket.send_json({"type": "market", "assets_ids": list(assets), **more})
+        wire.opening = await wire.frames()
         return wire
 
     async def user_stream(self, *markets: str, **auth: str) -> Wire:
@@ -200,14 +201,16 @@ class Probe:
         wire = Wire(await self._session.ws_connect(self.server.user_ws_url))
         first: Json = {"type": "user", "auth": self.key.json() | auth}
         await wire.socket.send_json(first | ({"markets": list(markets)} if markets else {}))
+        wire.opening = await wire.frames()
         return wire
 
 
 class Wire:
-    """One stream."""
+    """One stream. `opening`: the frames that followed its first subscription."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.socket = socket
+        self.opening: list[Any] = []
 
     async def messages(self) -> list[Any]:
         """What was sent by now: all up to the answer to a PING of our own. An end is None."""
