@@ -1,0 +1,557 @@
+"""One YES book of each market, live, from the frames of both its tokens.
+
+A bid for YES at p is the same resting order as an ask for NO at 1 - p, and both tokens tell it: what the NO
+token says is mirrored and checked against what the YES token says, never added. Sizes are totals, so a change
+that comes twice changes nothing.
+
+There are no sequence numbers. A book is checked instead: by the touch that every change states, and by the
+hash over the whole book that every change states (`verify`, for it costs too much to be done on each). A tick
+change begins a new book: nothing counts until the next whole one.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+import msgspec
+
+from pr3dict.domain.errors import DataError
+from pr3dict.domain.units import PRICE_SCALE, format_contracts
+from pr3dict.kernels import dtypes as d
+from pr3dict.venues.polymarket.numbers import refuse
+from pr3dict.venues.wire import PRICE_PLACES, Decimals, EventRows, Sizes, YesPrices, milliseconds_to_ns
+
+DOUBTS: Final = 3  # so many frames in a row that state another touch than ours: the book is wrong
+NONE: Final = -1  # no price
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class BookSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What has to be known of a market to follow its book. `tick` in 1/10,000 dollar."""
+
+    market: int  # row
+    condition: str
+    yes: str  # asset ids
+    no: str
+    tick: int
+    min_size: int  # micro-contracts; part of what the hash covers, as is `neg_risk`
+    neg_risk: bool
+
+    @property
+    def assets(self) -> tuple[str, str]:
+        """Both tokens."""
+        return self.yes, self.no
+
+
+class TickChange(NamedTuple):
+    """The price grid of a market is another one from now on."""
+
+    market: int
+    tick: int  # 1/10,000 dollar
+    exch_ns: int
+
+
+class Other(NamedTuple):
+    """A message that is not about a book; its bytes are still to be read."""
+
+    kind: str
+    raw: bytes
+
+
+class Hash(enum.Enum):
+    """What the venue's hash says of our book."""
+
+    MATCHES = "matches"
+    DIFFERS = "differs"  # and nothing but a wrong book can be why
+    UNKNOWN = "unknown"  # none was stated, or not all that it covers is known
+
+
+class BookLost(DataError):
+    """A message about the book of `market` (a row; -1: of any) can't be used: that book is worthless."""
+
+    def __init__(self, error: DataError, market: int) -> None:
+        super().__init__(error.message, key=error.key)
+        self.market = market
+
+
+# --- frames -----------------------------------------------------------------------------------------
+
+
+class _Level(msgspec.Struct, gc=False):
+    price: str
+    size: str
+
+
+class _Change(msgspec.Struct, gc=False):
+    asset_id: str
+    price: str
+    size: str
+    side: str
+    hash: str | None = None
+    best_bid: str | None = None
+    best_ask: str | None = None
+
+
+class _Book(msgspec.Struct, tag_field="event_type", tag="book"):
+    asset_id: str
+    timestamp: str
+    bids: list[_Level]
+    asks: list[_Level]
+    hash: str | None = None
+    tick_size: str | None = None
+    last_trade_price: str | None = None
+
+
+class _PriceChange(msgspec.Struct, tag_field="event_type", tag="price_change"):
+    timestamp: str
+    price_changes: list[_Change]
+
+
+class _LastTrade(msgspec.Struct, tag_field="event_type", tag="last_trade_price"):
+    asset_id: str
+    timestamp: str
+    price: str
+    size: str
+    side: str
+
+
+class _TickSize(msgspec.Struct, tag_field="event_type", tag="tick_size_change"):
+    asset_id: str
+    timestamp: str
+    new_tick_size: str
+
+
+class _Touch(msgspec.Struct, tag_field="event_type", tag="best_bid_ask"):
+    asset_id: str
+    timestamp: str
+    best_bid: str | None = None
+    best_ask: str | None = None
+
+
+class _Envelope(msgspec.Struct):
+    event_type: str = ""
+    asset_id: str | None = None
+    market: str | None = None
+    price_changes: list[msgspec.Raw] | None = None
+
+
+KNOWN: Final = frozenset({"book", "price_change", "last_trade_price", "tick_size_change", "best_bid_ask"})
+_LISTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
+_FRAME: Final = msgspec.json.Decoder(_Book | _PriceChange | _LastTrade | _TickSize | _Touch)
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def messages(raw: bytes) -> list[bytes]:
+    """The messages of a frame: one object, or an array of them; none in text that is no JSON by design.
+
+    Raises:
+        BookLost: an array that can't be read: any book may have missed something.
+    """
+    if raw[:1] == b"{":
+        return [raw]
+    if raw[:1] != b"[":
+        return []
+    try:
+        return [bytes(part) for part in _LISTS.decode(raw)]
+    except _UNREADABLE as error:
+        raise BookLost(_refused(raw, error), -1) from None
+
+
+def _refused(raw: bytes, error: Exception) -> DataError:
+    if isinstance(error, msgspec.DecodeError):
+        return refuse(raw, error)
+    return DataError(f"message is not JSON: {type(error).__name__}")
+
+
+# --- books ------------------------------------------------------------------------------------------
+
+
+class YesBook:
+    """One market's book: micro-contracts by price in 1/10,000 dollar; mutable, owned by the decoder."""
+
+    __slots__ = (
+        "best",
+        "doubts",
+        "exch_ns",
+        "heard_ns",
+        "sides",
+        "spec",
+        "stated",
+        "synced",
+        "tick",
+        "traded",
+        "trades",
+    )
+
+    def __init__(self, spec: BookSpec) -> None:
+        self.spec = spec
+        self.tick = spec.tick
+        self.sides: tuple[dict[int, int], dict[int, int]] = ({}, {})
+        self.best = [NONE, NONE]  # bid, ask
+        self.synced = False  # a whole book has come
+        self.exch_ns = 0  # newest venue time; 0: none
+        self.heard_ns = 0  # when anything of it came last
+        self.doubts = 0
+        self.stated: tuple[bool, str, str] | None = None  # newest hash: of NO, its timestamp, itself
+        self.trades: list[str | None] = [None, None]  # last trade prices as texts: YES, NO; None: not known
+        self.traded = False  # since these were stated
+
+    def clear(self) -> None:
+        """What is known counts for nothing until the next whole book."""
+        self.sides = ({}, {})
+        self.best = [NONE, NONE]
+        self.synced = False
+        self.doubts = 0
+        self.stated = None
+
+    def levels(self) -> tuple[dict[int, int], dict[int, int]]:
+        """Copies of bids and asks."""
+        return dict(self.sides[0]), dict(self.sides[1])
+
+    def set(self, side: int, price: int, size: int) -> bool:
+        """A level's new total; False: it is what it was."""
+        levels = self.sides[side]
+        if levels.get(price, 0) == size:
+            return False
+        if size:
+            levels[price] = size
+            best = self.best[side]
+            if best == NONE or (price > best if side == d.BID else price < best):
+                self.best[side] = price
+        else:
+            del levels[price]
+            if price == self.best[side]:
+                self.best[side] = _best(side, levels)
+        return True
+
+    def replace(self, bids: dict[int, int], asks: dict[int, int]) -> None:
+        """A whole book."""
+        self.sides = bids, asks
+        self.best = [_best(d.BID, bids), _best(d.ASK, asks)]
+        self.synced = True
+        self.doubts = 0
+
+
+def _best(side: int, levels: dict[int, int]) -> int:
+    return max(levels, default=NONE) if side == d.BID else min(levels, default=NONE)
+
+
+class BookDecoder:
+    """Frames of the market channel to EVENT rows and, beside them, what else they say.
+
+    out: (n,) EVENT, the buffer that `decode` fills from its start; 19,998 rows hold any book. `ignored`
+    counts messages of unknown tokens, `mirrors_differ` frames whose two tokens contradict each other.
+    """
+
+    def __init__(self, out: d.Array) -> None:
+        self.books: dict[str, YesBook] = {}  # by condition
+        self.ignored = 0
+        self.mirrors_differ = 0
+        self._tokens: dict[str, tuple[YesBook, bool]] = {}
+        self._rows = EventRows(out)
+        fields = ("price", "price_changes", "bids", "asks")
+        self._prices = {f: (YesPrices(f), YesPrices(f, of_no=True)) for f in fields}
+        self._sizes = {f: Sizes(f) for f in ("size", *fields[1:])}
+        self._touch = Decimals("best_bid", PRICE_PLACES)
+        self._ticks = Decimals("tick_size", PRICE_PLACES)
+
+    def add(self, spec: BookSpec) -> None:
+        """Follow a market."""
+        if spec.condition not in self.books:
+            book = YesBook(spec)
+            self.books[spec.condition] = book
+            self._tokens[spec.yes] = book, False
+            self._tokens[spec.no] = book, True
+
+    def remove(self, condition: str) -> None:
+        """Follow a market no more."""
+        book = self.books.pop(condition, None)
+        if book is not None:
+            del self._tokens[book.spec.yes], self._tokens[book.spec.no]
+
+    def clear(self, conditions: Iterable[str]) -> None:
+        """Forget these books."""
+        for condition in conditions:
+            self.books[condition].clear()
+
+    def book_of(self, asset: str) -> YesBook | None:
+        """The book that a token belongs to."""
+        known = self._tokens.get(asset)
+        return None if known is None else known[0]
+
+    # --- one message ------------------------------------------------------------------------------
+
+    def decode(self, raw: bytes, local_ns: int) -> tuple[int, TickChange | Other | None]:
+        """Write the rows that one message means; returns their number, and what it says beside them.
+
+        local_ns: when it was received. A message is applied as a whole or not at all; a tick change is to be
+        told before the rows.
+
+        Raises:
+            BookLost: it can't be read, or contradicts the book: that book must be asked for anew.
+        """
+        self._rows.count = 0
+        try:
+            frame = _FRAME.decode(raw)
+        except _UNREADABLE as error:
+            return 0, self._other(raw, error)
+        if type(frame) is _PriceChange:
+            self._on_changes(frame, local_ns)
+            return self._rows.count, None
+        known = self._tokens.get(frame.asset_id)
+        if known is None:
+            self.ignored += 1
+            return 0, None
+        book, is_no = known
+        try:
+            said = self._on_one(book, is_no, frame, local_ns)
+        except BookLost:
+            raise
+        except DataError as error:
+            raise BookLost(error, book.spec.market) from None
+        return self._rows.count, said
+
+    def _on_one(
+        self, book: YesBook, is_no: bool, frame: _Book | _LastTrade | _TickSize | _Touch, local_ns: int
+    ) -> TickChange | None:
+        match frame:
+            case _Book():
+                return self._on_book(book, is_no, frame, local_ns)
+            case _LastTrade():
+                self._on_trade(book, is_no, frame, local_ns)
+            case _TickSize():
+                return self._on_tick(book, self._ticks[frame.new_tick_size], _ns(frame.timestamp))
+            case _Touch():
+                self._heard(book, _ns(frame.timestamp), local_ns)
+        return None
+
+    def _other(self, raw: bytes, error: Exception) -> Other:
+        try:
+            envelope = _ENVELOPE.decode(raw)
+        except _UNREADABLE:
+            raise BookLost(_refused(raw, error), -1) from None
+        if envelope.event_type in KNOWN or not envelope.event_type:
+            raise BookLost(_refused(raw, error), self._market_of(envelope))
+        return Other(envelope.event_type, raw)
+
+    def _market_of(self, envelope: _Envelope) -> int:
+        """The row that a message which can't be read is about; -1: it can't be told."""
+        book = self.books.get(envelope.market or "")
+        if book is None and envelope.asset_id:
+            book = self.book_of(envelope.asset_id)
+        return -1 if book is None else book.spec.market
+
+    @staticmethod
+    def _heard(book: YesBook, exch_ns: int, local_ns: int) -> None:
+        book.heard_ns = local_ns
+        if exch_ns > book.exch_ns:
+            book.exch_ns = exch_ns
+
+    # --- changes ----------------------------------------------------------------------------------
+
+    def _on_changes(self, frame: _PriceChange, local_ns: int) -> None:
+        first = self._tokens.get(frame.price_changes[0].asset_id) if frame.price_changes else None
+        market = -1 if first is None else first[0].spec.market
+        try:
+            exch_ns = _ns(frame.timestamp)
+            parts = self._read_changes(frame.price_changes)
+        except DataError as error:
+            raise BookLost(error, market) from None
+        for book, (told, mirrored) in parts.items():
+            self._heard(book, exch_ns, local_ns)
+            if not book.synced:
+                self.ignored += 1
+                continue
+            for (side, price), size in self._merged(told, mirrored).items():
+                if book.set(side, price, size):
+                    self._rows.put(d.LEVEL, book.spec.market, book.exch_ns, local_ns, side, price, size)
+        if first is not None and len(parts) == 1 and first[0].synced:
+            self._check(first[0], frame.price_changes[-1], frame.timestamp)
+
+    def _read_changes(
+        self, changes: list[_Change]
+    ) -> dict[YesBook, tuple[dict[tuple[int, int], int], dict[tuple[int, int], int]]]:
+        """What the YES token says of each book, and what the NO token says, as (side, price) to size."""
+        prices, sizes = self._prices["price_changes"], self._sizes["price_changes"]
+        parts: dict[YesBook, tuple[dict[tuple[int, int], int], dict[tuple[int, int], int]]] = {}
+        for change in changes:
+            known = self._tokens.get(change.asset_id)
+            if known is None:
+                self.ignored += 1
+                continue
+            book, is_no = known
+            if change.side == "BUY":
+                side = d.ASK if is_no else d.BID
+            elif change.side == "SELL":
+                side = d.BID if is_no else d.ASK
+            else:
+                raise DataError(f"{change.side!r} is neither BUY nor SELL", key="price_changes.side")
+            part = parts.get(book)
+            if part is None:
+                part = parts[book] = ({}, {})
+            part[is_no][side, prices[is_no][change.price]] = sizes[change.size]
+        return parts
+
+    def _merged(
+        self, told: dict[tuple[int, int], int], mirrored: dict[tuple[int, int], int]
+    ) -> dict[tuple[int, int], int]:
+        """What the YES token says, and what the NO token alone says."""
+        if not mirrored or told == mirrored:
+            return told
+        if not told:
+            return mirrored
+        if any(told.get(level, size) != size for level, size in mirrored.items()):
+            self.mirrors_differ += 1
+        return mirrored | told
+
+    def _check(self, book: YesBook, last: _Change, timestamp: str) -> None:
+        """Whether the touch that the frame states is ours; doubts add up until the book counts as wrong."""
+        is_no = last.asset_id == book.spec.no
+        book.stated = (is_no, timestamp, last.hash) if last.hash else None
+        if last.best_bid is None or last.best_ask is None:
+            return
+        bid, ask = self._stated_touch(last.best_bid, last.best_ask)
+        if is_no:
+            bid, ask = (PRICE_SCALE - p if p != NONE else NONE for p in (ask, bid))
+        if book.best[0] == bid and book.best[1] == ask:
+            book.doubts = 0
+            return
+        book.doubts += 1
+        if book.doubts >= DOUBTS:
+            ours = tuple(book.best)
+            what = f"the venue's touch is {(bid, ask)}, ours {ours}"
+            raise BookLost(DataError(what, key=book.spec.condition), book.spec.market)
+
+    def _stated_touch(self, bid_text: str, ask_text: str) -> tuple[int, int]:
+        """Bid and ask; a side without orders is stated as nothing, as 0 or as the other end."""
+        bid = self._touch[bid_text] if bid_text else 0
+        ask = self._touch[ask_text] if ask_text else 0
+        return (
+            bid if 0 < bid < PRICE_SCALE else NONE,
+            ask if 0 < ask < PRICE_SCALE else NONE,
+        )
+
+    # --- whole books, trades, grids -----------------------------------------------------------------
+
+    def _on_book(self, book: YesBook, is_no: bool, frame: _Book, local_ns: int) -> TickChange | None:
+        """A whole book; one that speaks of an older time than ours is no news."""
+        exch_ns = _ns(frame.timestamp)
+        fresh = []
+        for field, listed in (("bids", frame.bids), ("asks", frame.asks)):
+            prices, sizes = self._prices[field][is_no], self._sizes[field]
+            levels = {prices[level.price]: sizes[level.size] for level in listed}
+            if len(levels) < len(listed):
+                raise DataError("a book names a price twice", key=field)
+            fresh.append({price: size for price, size in levels.items() if size})
+        tick = self._ticks[frame.tick_size] if frame.tick_size else book.tick
+        moved = self._on_tick(book, tick, exch_ns)  # where the change itself was never told
+        if book.synced and exch_ns < book.exch_ns:
+            book.heard_ns = local_ns
+            return None
+        book.trades[is_no] = frame.last_trade_price
+        if is_no and book.synced and exch_ns == book.exch_ns:
+            book.heard_ns = local_ns
+            return None
+        bids, asks = (fresh[1], fresh[0]) if is_no else (fresh[0], fresh[1])
+        self._heard(book, exch_ns, local_ns)
+        if not book.synced or book.sides != (bids, asks):
+            book.replace(bids, asks)
+            self._put_whole(book, book.exch_ns, local_ns)
+        if frame.hash:
+            book.stated = is_no, frame.timestamp, frame.hash
+        book.traded = False
+        return moved
+
+    def _put_whole(self, book: YesBook, exch_ns: int, local_ns: int) -> None:
+        """All levels as SNAPSHOT rows; an empty book is one row without a price."""
+        levels = [
+            (side, price, book.sides[side][price])
+            for side in (d.BID, d.ASK)
+            for price in sorted(book.sides[side])
+        ] or [(d.BID, 0, 0)]
+        last = len(levels) - 1
+        for i, (side, price, size) in enumerate(levels):
+            bits = (d.SNAP_FIRST if i == 0 else 0) | (d.SNAP_LAST if i == last else 0)
+            self._rows.put(d.SNAPSHOT, book.spec.market, exch_ns, local_ns, side, price, size, bits)
+
+    def _on_trade(self, book: YesBook, is_no: bool, frame: _LastTrade, local_ns: int) -> None:
+        exch_ns = _ns(frame.timestamp)
+        price = self._prices["price"][is_no][frame.price]
+        size = self._sizes["size"][frame.size]
+        if frame.side not in ("BUY", "SELL"):
+            raise DataError(f"{frame.side!r} is neither BUY nor SELL", key="side")
+        side = d.BID if (frame.side == "BUY") != is_no else d.ASK
+        self._heard(book, exch_ns, local_ns)
+        book.trades[is_no] = frame.price
+        book.traded = True
+        self._rows.put(d.TRADE, book.spec.market, book.exch_ns, local_ns, side, price, size)
+
+    def _on_tick(self, book: YesBook, tick: int, exch_ns: int) -> TickChange | None:
+        """A new grid begins a new book; the other token's notice of it is no news."""
+        if tick == book.tick:
+            return None
+        book.tick = tick
+        book.clear()
+        return TickChange(book.spec.market, tick, exch_ns)
+
+    # --- checks -----------------------------------------------------------------------------------
+
+    def verify(self, book: YesBook) -> Hash:
+        """Whether our book has the hash that the venue stated last.
+
+        A hash covers the price of the token's last trade, too, so after a trade what does not match proves
+        nothing.
+        """
+        if not book.synced or book.stated is None:
+            return Hash.UNKNOWN
+        is_no, timestamp, stated = book.stated
+        traded = book.trades[is_no]
+        if traded is None:
+            return Hash.UNKNOWN
+        if token_hash(book, is_no=is_no, timestamp=timestamp, last_trade=traded) == stated:
+            return Hash.MATCHES
+        return Hash.UNKNOWN if book.traded else Hash.DIFFERS
+
+
+def _ns(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 16):
+        raise DataError(f"{text[:40]!r} is not a time in Unix milliseconds", key="timestamp")
+    return milliseconds_to_ns(int(text), "timestamp")
+
+
+def decimal_text(value: int) -> str:
+    """A price of 1/10,000 as the venue writes it: no more digits than it needs."""
+    whole, part = divmod(value, PRICE_SCALE)
+    return f"{whole}.{part:04d}".rstrip("0").rstrip(".")
+
+
+def token_hash(book: YesBook, *, is_no: bool, timestamp: str, last_trade: str) -> str:
+    """SHA-1 of a token's book as compact JSON with an empty hash: what the venue states as its hash."""
+    spec = book.spec
+    bids, asks = book.sides
+    own, other = (asks, bids) if is_no else (bids, asks)
+
+    def listed(levels: dict[int, int], *, rising: bool) -> list[dict[str, str]]:
+        sizes = {(PRICE_SCALE - price if is_no else price): size for price, size in levels.items()}
+        return [
+            {"price": decimal_text(price), "size": format_contracts(sizes[price])}
+            for price in sorted(sizes, reverse=not rising)
+        ]
+
+    body = {
+        "market": spec.condition,
+        "asset_id": spec.no if is_no else spec.yes,
+        "timestamp": timestamp,
+        "hash": "",
+        "bids": listed(own, rising=True),
+        "asks": listed(other, rising=False),
+        "min_order_size": format_contracts(spec.min_size),
+        "tick_size": decimal_text(book.tick),
+        "neg_risk": spec.neg_risk,
+        "last_trade_price": last_trade,
+    }
+    return hashlib.sha1(_encode(body), usedforsecurity=False).hexdigest()
