@@ -61,6 +61,7 @@ def test_every_shape_of_error_is_read(body):
         (400, error("not enough balance / allowance"), R, "no_cash", NONE),
         (400, error("invalid post-only order: order crosses book"), R, "post_only_cross", NONE),
         (400, error("Price (0.5) breaks minimum tick size rule: 0.01"), R, "off_grid", NONE),
+        (400, error("invalid amount for a marketable BUY order ($0.5), min size: $1"), R, "min_size", NONE),
         (400, error("invalid expiration"), R, "expired", NONE),
         (400, error("the market is not yet ready to process new orders"), R, "not_active", NONE),
         (400, error("order couldn't be fully filled. FOK orders are ..."), R, "unfilled_ioc", NONE),

@@ -11,6 +11,7 @@ from pr3dict.domain.errors import DataError, WorkError
 from pr3dict.venues.polymarket import account_models as a
 from pr3dict.venues.polymarket.auth import ApiKey, read_api_key
 from pr3dict.venues.polymarket.http import Call, PolymarketHttp, Reply
+from pr3dict.venues.polymarket.models import clob_condition
 from pr3dict.venues.polymarket.numbers import reader_of
 from pr3dict.venues.polymarket.outcomes import (
     ACCEPTED,
@@ -121,7 +122,7 @@ class PolymarketOrders:
 
     async def cancel_market(self, condition: str, token: str = "") -> Answer:
         """Everything of this API key in one market, or in one token of it. Body: `Canceled`."""
-        body = {"market": condition, **({"asset_id": token} if token else {})}
+        body = {"market": clob_condition(condition), **({"asset_id": token} if token else {})}
         return await self._sweep("/cancel-market-orders", _encode(body))
 
     async def cancel_all(self) -> Answer:

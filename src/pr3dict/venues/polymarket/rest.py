@@ -278,7 +278,8 @@ class PolymarketRest:
 
     async def open_orders(self, condition: str | None = None, token: str | None = None) -> list[a.OpenOrder]:
         """Orders that rest; a token is only asked for with its market."""
-        query: Query = {"market": condition, "asset_id": token if condition else None}
+        market = m.clob_condition(condition) if condition else None
+        query: Query = {"market": market, "asset_id": token if market else None}
         found = await self._all(a.OpenOrders, "/data/orders", query, auth="l2")
         return [order for order in found if condition is None or token in (None, order.asset_id)]
 
@@ -308,7 +309,7 @@ class PolymarketRest:
         """Trades of ours from `after_ns` on (whole seconds, down)."""
         query: Query = {
             "after": after_ns // NS_PER_SECOND or None,
-            "market": condition,
+            "market": m.clob_condition(condition) if condition else None,
             "maker_address": maker,
             "id": trade_id,
         }
