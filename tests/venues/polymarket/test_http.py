@@ -181,8 +181,13 @@ def test_an_order_is_asked_for_by_the_digest_that_was_known_before(small, bodies
         for nothing in (b"", b"null"):
             venue.script["GET", "*"] = [(200, nothing)]
             assert await rest.order(built.digest) is None
-        for status in (500, 403, 404):
-            venue.script["GET", "*"] = [(status, b"gateway")]
+        for status, said in (
+            (500, b"x"),
+            (403, b"not found"),
+            (404, b"page not found"),
+            (404, b'{"error":"no"}'),
+        ):
+            venue.script["GET", "*"] = [(status, said)]
             with pytest.raises(ReadFailedError):
                 await rest.order(built.digest)
         venue.script["GET", "*"] = [(200, {**bodies.ORDER, "price": ""})]

@@ -196,7 +196,7 @@ class PolymarketRest:
         refused: list[str] = []
         parts = _parts(condition_ids, CONDITIONS_A_CALL) if condition_ids else [()]
         for part in parts:
-            asked = {**query, "condition_ids": ",".join(part) or None}
+            asked = {**query, "condition_ids": tuple(part) or None}
             async for page in self._keyset(m.GammaMarkets, "/markets/keyset", asked):
                 _sort(m.GammaMarket, page.markets, items, refused)
         return Selection(tuple(items), tuple(refused))
@@ -290,7 +290,7 @@ class PolymarketRest:
         """
         call = Call("GET", f"/data/order/{segment(digest)}", "/data/order/{}", auth="l2")
         reply = await self.http.call(call)
-        if reply.status == NOT_FOUND and reply.outcome.verdict is Verdict.REFUSED:
+        if reply.status == NOT_FOUND and "not found" in reply.outcome.text.lower():
             return None
         if reply.outcome.verdict is not Verdict.ACCEPTED:
             raise ReadFailedError(f"GET {call.path}", reply.outcome, reply.status)
