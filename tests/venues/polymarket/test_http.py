@@ -181,12 +181,8 @@ def test_an_order_is_asked_for_by_the_digest_that_was_known_before(small, bodies
         for nothing in (b"", b"null"):
             venue.script["GET", "*"] = [(200, nothing)]
             assert await rest.order(built.digest) is None
-        for status, said in (
-            (500, b"x"),
-            (403, b"not found"),
-            (404, b"page not found"),
-            (404, b'{"error":"no"}'),
-        ):
+        other = ((500, b"x"), (403, b"not found"), (404, b"page not found"), (404, b'{"error":"no"}'))
+        for status, said in other:
             venue.script["GET", "*"] = [(status, said)]
             with pytest.raises(ReadFailedError):
                 await rest.order(built.digest)
