@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -73,25 +74,28 @@ class MarketSpec:
     @property
     def condition(self) -> str:
         """The 32-byte condition id of the CLOB's routes."""
-        digest = keccak(f"condition/{self.slug}".encode())
-        if self.version == "v2":
-            return "0x" + (b"\x01" + digest[:16] + bytes(15)).hex()
-        return "0x" + digest.hex()
+        return _condition(self.slug, self.version)
 
     @property
     def tokens(self) -> tuple[str, str]:
         """The assets of YES and NO."""
-        if self.version == "v2":
-            base = int(self.condition, 16)
-            return str(base), str(base | 1)
-        yes, no = (_token(f"{self.slug}/{name}") for name in ("yes", "no"))
-        return yes, no
+        return _tokens(self.slug, self.version)
 
 
-def _token(name: str) -> str:
-    """77 digits, as most real ids."""
-    number = int.from_bytes(keccak(f"token/{name}".encode()), "big") % (9 * 10**76)
-    return str(number + 10**76)
+@cache
+def _condition(slug: str, version: str) -> str:
+    digest = keccak(f"condition/{slug}".encode())
+    return "0x" + ((b"\x01" + digest[:16] + bytes(15)) if version == "v2" else digest).hex()
+
+
+@cache
+def _tokens(slug: str, version: str) -> tuple[str, str]:
+    """77 digits, as most real ids; a position of the second protocol is its condition and the outcome."""
+    if version == "v2":
+        base = int(_condition(slug, version), 16)
+        return str(base), str(base | 1)
+    yes, no = (int.from_bytes(keccak(f"token/{slug}/{name}".encode()), "big") for name in ("yes", "no"))
+    return str(10**76 + yes % (9 * 10**76)), str(10**76 + no % (9 * 10**76))
 
 
 @dataclass(frozen=True, slots=True)

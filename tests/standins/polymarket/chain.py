@@ -199,11 +199,11 @@ class Chain:
         if not isinstance(request, dict):
             return {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": "invalid request"}}
         answer: Json = {"jsonrpc": "2.0", "id": request.get("id")}
+        given = request.get("params")
+        params = given if isinstance(given, list) else []
         try:
-            return answer | {
-                "result": self._rpc(str(request.get("method")), list(request.get("params") or []))
-            }
-        except (ValueError, IndexError, KeyError, AttributeError) as error:
+            return answer | {"result": self._rpc(str(request.get("method")), params)}
+        except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
             return answer | {"error": {"code": REVERTED, "message": f"execution reverted: {error}"}}
 
     def _rpc(self, method: str, params: list[Any]) -> Any:

@@ -75,7 +75,7 @@ class Matching:
         self.catalog = catalog
         self.start_ns = self.now_ns = start_ns
         self.faults = faults
-        self.publish: Callable[[Sequence[Note]], None] = lambda _notes: None
+        self.publish: Callable[[Sequence[Note]], None] | None = None  # None: nobody listens
         self.history = History()
         self.ledger = Ledger(self.history)
         self.events = {event.slug: event for event in catalog.events}
@@ -509,11 +509,15 @@ class Matching:
                 books += self._book_notes(market)
         if self._notes or books:
             notes, self._notes = [*books, *self._notes], []
-            self.publish(notes)
+            if self.publish is not None:
+                self.publish(notes)
 
     def _book_notes(self, market: MarketState) -> list[Note]:
         touched, market.book.touched = market.book.touched, {}
         bid, ask = market.book.best()
+        if self.publish is None:
+            market.touch = (bid, ask)
+            return []
         rows = []
         for side, price in touched:
             size = decimal_text(market.book.totals[side].get(price, 0))

@@ -95,7 +95,6 @@ class PolymarketStandIn:
         self.faults = FaultBox(faults, seed=seed)
         start = time.time_ns() if start_ns is None else start_ns
         self.venue = Venue(catalog or small_catalog(), start_ns=start, faults=self.faults)
-        self.venue.publish = self._publish
         self.cash_micros = round(cash_dollars * MICRO)
         self.private_key = private_key
         self.address = address_of(private_key)
@@ -231,9 +230,16 @@ class PolymarketStandIn:
 
     def cut(self, stream: Stream) -> None:
         """Drop a connection without a close frame."""
-        request = self.streams.pop(stream, None)
+        request = self._forget(stream)
         if request is not None and request.transport is not None:
             request.transport.abort()
+
+    def _forget(self, stream: Stream) -> web.Request | None:
+        """A connection is gone; with the last one nothing needs to be told."""
+        request = self.streams.pop(stream, None)
+        if not self.streams:
+            self.venue.publish = None
+        return request
 
     def _channel(
         self, make: Callable[[web.WebSocketResponse], Stream], name: str
@@ -247,11 +253,12 @@ class PolymarketStandIn:
             await socket.prepare(request)
             stream = make(socket)
             self.streams[stream] = request
+            self.venue.publish = self._publish
             task = asyncio.create_task(stream.write())
             try:
                 await stream.read(self.catch_up)
             finally:
-                self.streams.pop(stream, None)
+                self._forget(stream)
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
             return socket

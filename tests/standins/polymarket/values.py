@@ -9,6 +9,7 @@ import re
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Final
 
 MICRO: Final = 1_000_000
@@ -35,6 +36,7 @@ def decimal_text(amount: int, scale: int = MICRO) -> str:
     return f"{'-' if amount < 0 else ''}{whole}{'.' + rest if rest else ''}"
 
 
+@cache
 def price_text(units: int) -> str:
     """A price of 1/10,000 dollar."""
     return decimal_text(units, DOLLAR)
