@@ -34,6 +34,12 @@ def bodies() -> ModuleType:
     return load("bodies")
 
 
+@pytest.fixture(scope="session")
+def trading_of() -> ModuleType:
+    """Sessions of the adapter at the stand-in."""
+    return load("trading")
+
+
 TESTS = str(Path(__file__).resolve().parents[2])
 if TESTS not in sys.path:
     sys.path.insert(0, TESTS)  # so that `standins.*` is found, as beside its own tests

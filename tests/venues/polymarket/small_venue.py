@@ -82,7 +82,8 @@ class SmallVenue:
         body = json.loads(raw) if raw else None
         path = request.path
         self.agents.add(request.headers.get("User-Agent", ""))
-        self.log.append((request.method, path, dict(request.query), body))
+        query = {name: ",".join(request.query.getall(name)) for name in request.query}
+        self.log.append((request.method, path, query, body))
         if "POLY_API_KEY" in request.headers and not verified(request, raw):
             return self.json(401, {"error": "Unauthorized/Invalid api key"})
         scripted = self.script.get((request.method, path)) or self.script.get((request.method, "*"))

@@ -6,7 +6,7 @@ Nothing is retried here: only who knows what a request does may repeat it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
@@ -26,7 +26,7 @@ from pr3dict.venues.session import NEVER_NS, Clock
 
 Method = Literal["GET", "POST", "DELETE"]
 Auth = Literal["none", "l1", "l2"]
-Query = Mapping[str, str | int | bool | None]
+Query = Mapping[str, str | int | bool | Sequence[str] | None]  # a list: the name comes once for each
 ANSWER_S: Final = 5.0
 CONNECT_S: Final = 3.0
 MAX_BODY: Final = 64 << 20
@@ -190,7 +190,7 @@ class PolymarketHttp:
 
     def _request_of(self, call: Call) -> tuple[URL, dict[str, str]]:
         pairs = {k: _query_text(v) for k, v in call.query.items() if v is not None}
-        query = f"?{urlencode(pairs)}" if pairs else ""
+        query = f"?{urlencode(pairs, doseq=True)}" if pairs else ""
         headers: dict[str, str] = {"Content-Type": "application/json"} if call.body is not None else {}
         base = self._bases[call.host]
         now_s = seconds(self.clock.now_ns())
@@ -264,5 +264,7 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
     return b"".join(parts)
 
 
-def _query_text(value: str | int | bool) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _query_text(value: str | int | bool | Sequence[str]) -> str | Sequence[str]:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int) else value

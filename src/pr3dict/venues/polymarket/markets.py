@@ -370,9 +370,10 @@ class Lives:
         self.post_only = post_only
         return self.tick(now_ns)
 
-    def row_of(self, condition: str) -> int:
-        """The row of a market as the order API names it; UNKNOWN: it is not ours."""
-        return self.names.get(condition, UNKNOWN)
+    def is_unpaid(self, condition: str) -> bool:
+        """Whether a market is over, and what it pays is not known yet."""
+        life = self._lives[condition]
+        return life.over and life.value_micros == UNKNOWN
 
     def prices(self) -> Mapping[int, int]:
         """Rows of markets that are over to what one YES contract pays."""

@@ -225,28 +225,32 @@ class VenueWatch:
     async def _read_markets(self, conditions: tuple[str, ...]) -> None:
         """Take in what the markets say of themselves; raises `ReadFailedError` or `DataError`.
 
-        The catalogue leaves out what is over: of those the order API is asked.
+        The catalogue leaves out what is over unless it is asked for that; what it does not say is asked of
+        the order API.
         """
         if not conditions:
             return
-        asked = {self.lives[c].listing.ticker: c for c in conditions}
-        found = await self.rest.gamma_markets(condition_ids=tuple(asked))
-        missing = dict.fromkeys(conditions)
-        for market in found.items:
-            condition = clob_condition(market.condition_id or "")
-            if condition in missing:
-                del missing[condition]
-                rows, events = self.lives.reread(market, self._clock.now_ns())
-                self._put(rows)
-                self._tell(*events)
-        for condition in missing:
-            rows, events = self.lives.reread_over(
-                await self.rest.verbose_market(condition), self._clock.now_ns()
-            )
+        left = dict.fromkeys(conditions)
+        for closed in (None, True):
+            tickers = tuple(self.lives[condition].listing.ticker for condition in left)
+            if not tickers:
+                return
+            found = await self.rest.gamma_markets(condition_ids=tickers, closed=closed)
+            for market in found.items:
+                condition = clob_condition(market.condition_id or "")
+                if condition in left:
+                    rows, events = self.lives.reread(market, self._clock.now_ns())
+                    self._put(rows)
+                    self._tell(*events)
+                    if not self.lives.is_unpaid(condition):
+                        del left[condition]
+            for what in found.refused:
+                self._malformed(what)
+        for condition in left:
+            said = await self.rest.verbose_market(condition)
+            rows, events = self.lives.reread_over(said, self._clock.now_ns())
             self._put(rows)
             self._tell(*events)
-        for what in found.refused:
-            self._malformed(what)
 
     async def _each_minute(self) -> None:
         """What else is worth a look then."""
