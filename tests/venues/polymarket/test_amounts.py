@@ -20,6 +20,8 @@ from pr3dict.venues.polymarket.amounts import (
     price_and_size,
 )
 
+NO_CLIENT = "polymarket-client is not installed: its results can't be compared with ours"
+NO_OLD_CLIENT = "py-clob-client-v2 is not installed: its results can't be compared with ours"
 SDK = [  # measured with polymarket-client 0.14.0
     ("0.01", ".53", "100", "BUY", 53_000_000, 100_000_000),
     ("0.01", ".53", "21.047", "SELL", 21_040_000, 11_151_200),
@@ -43,7 +45,7 @@ prices = ticks.flatmap(lambda tick: st.tuples(st.just(tick), st.sampled_from(pol
 
 @given(prices, sizes, sides)
 def test_limit_orders_have_the_amounts_of_polymarket_client(tick_price, size, side):
-    limit = pytest.importorskip("polymarket._internal.actions.orders.limit", reason="not installed")
+    limit = pytest.importorskip("polymarket._internal.actions.orders.limit", reason=NO_CLIENT)
     tick, price = tick_price
     theirs = limit._compute_limit_order_amounts(
         price=Decimal(price) / 10_000, size=Decimal(size) / 10**6, side=side, tick_size=Decimal(tick) / 10_000
@@ -53,7 +55,7 @@ def test_limit_orders_have_the_amounts_of_polymarket_client(tick_price, size, si
 
 @given(prices, st.integers(10_000, 10**11))
 def test_budgets_buy_what_polymarket_client_says(tick_price, budget):
-    market = pytest.importorskip("polymarket._internal.actions.orders.market", reason="not installed")
+    market = pytest.importorskip("polymarket._internal.actions.orders.market", reason=NO_CLIENT)
     tick, price = tick_price
     theirs = market._compute_market_order_amounts(
         price=Decimal(price) / 10_000,
@@ -70,7 +72,7 @@ def test_budgets_buy_what_polymarket_client_says(tick_price, budget):
 
 @given(prices, st.integers(1, 10**8), sides)
 def test_limit_orders_have_the_amounts_of_py_clob_client_v2(tick_price, lots, side):
-    builder = pytest.importorskip("py_clob_client_v2.order_builder.builder", reason="not installed")
+    builder = pytest.importorskip("py_clob_client_v2.order_builder.builder", reason=NO_OLD_CLIENT)
     tick, price = tick_price
     size = lots * LOT
     text = f"{Decimal(tick) / 10_000:f}"

@@ -57,7 +57,7 @@ def test_no_window_of_ten_minutes_overflows():
         if not long:
             continue
         budget, total = Budget(0), 0
-        for second in range(600):
+        for second in range(0, 600, 4):
             charge = Charge("clob", route, urgent=True)
             total += drain(budget, charge, second * SECOND)
         assert 0 < total <= long

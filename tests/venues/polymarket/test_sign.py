@@ -13,6 +13,8 @@ from pr3dict.venues.polymarket import sign
 from pr3dict.venues.polymarket.auth import ApiKey, hmac_signature, l1_headers, read_api_key
 from pr3dict.venues.polymarket.sign import Exchange, Order, WalletKey, WalletKind, exchange_of
 
+NO_CLIENT = "polymarket-client is not installed: its results can't be compared with ours"
+NO_OLD_CLIENT = "py-clob-client-v2 is not installed: its results can't be compared with ours"
 KEY = "11" * 32
 ADDRESS = "0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A"
 TOKEN = 71321045679252212594626385532706912750332728571942532289631379312455583992563
@@ -115,7 +117,7 @@ def wallet(key: str, kind: WalletKind, *, session: bool) -> WalletKey:
 @settings(max_examples=15, deadline=None)
 @given(orders, keys, st.sampled_from(list(Exchange)))
 def test_every_wallet_signs_as_polymarket_client_does(order, key, exchange):
-    typed = pytest.importorskip("polymarket._internal.actions.orders.typed_data", reason="not installed")
+    typed = pytest.importorskip("polymarket._internal.actions.orders.typed_data", reason=NO_CLIENT)
     from eth_account import Account
     from polymarket._internal import wallet as theirs
     from polymarket._internal.actions.orders.types import BYTES32_ZERO, UnsignedOrder
@@ -154,7 +156,7 @@ def test_every_wallet_signs_as_polymarket_client_does(order, key, exchange):
 @given(orders, keys, st.sampled_from(list(Exchange)))
 def test_digest_and_signature_are_those_of_py_clob_client_v2(order, key, exchange):
     module = pytest.importorskip(
-        "py_clob_client_v2.order_utils.exchange_order_builder_v2", reason="not installed"
+        "py_clob_client_v2.order_utils.exchange_order_builder_v2", reason=NO_OLD_CLIENT
     )
     from py_clob_client_v2.order_utils.model.order_data_v2 import OrderV2
     from py_clob_client_v2.signer import Signer
@@ -188,7 +190,7 @@ def test_digest_and_signature_are_those_of_py_clob_client_v2(order, key, exchang
 @settings(max_examples=15, deadline=None)
 @given(keys, st.integers(0, 2**33), st.integers(0, 2**60))
 def test_who_we_are_is_proven_as_polymarket_client_does(key, timestamp, nonce):
-    l1 = pytest.importorskip("polymarket._internal.l1_auth", reason="not installed")
+    l1 = pytest.importorskip("polymarket._internal.l1_auth", reason=NO_CLIENT)
     from eth_account import Account
 
     theirs = l1.sign_api_key_auth(
@@ -204,11 +206,11 @@ def test_private_calls_are_signed_as_both_clients_do(secret, timestamp, text):
 
     ours = hmac_signature(secret, timestamp, "POST", "/order", text.encode())
     coded = base64.urlsafe_b64encode(secret).decode()
-    theirs = pytest.importorskip("polymarket._internal.hmac", reason="not installed")
+    theirs = pytest.importorskip("polymarket._internal.hmac", reason=NO_CLIENT)
     assert ours == theirs.build_hmac_signature(
         secret=coded, timestamp=timestamp, method="POST", path="/order", body=text
     )
-    older = pytest.importorskip("py_clob_client_v2.signing.hmac", reason="not installed")
+    older = pytest.importorskip("py_clob_client_v2.signing.hmac", reason=NO_OLD_CLIENT)
     if "'" not in text:  # the older client signs other bytes than it sends
         assert ours == older.build_hmac_signature(coded, str(timestamp), "POST", "/order", text)
 
