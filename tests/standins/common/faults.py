@@ -26,6 +26,7 @@ class FaultBox:
         self.hazards = hazards
         self.settings: dict[str, Any] = dict(defaults)
         self.fired: Counter[str] = Counter()
+        self.armed: Counter[str] = Counter()
         self._names = {*hooks, *hazards}
         self._ranges = ranges
         self.change(settings or {})
@@ -47,8 +48,24 @@ class FaultBox:
             else:
                 raise ValueError(f"there is no fault {name!r}; known: {', '.join(sorted(self._names))}")
 
+    def arm(self, name: str, times: int = 1) -> None:
+        """Let a hook strike the next times that it is asked, whatever its probability.
+
+        Raises:
+            ValueError: names the one that does not exist.
+        """
+        if name not in self._names or name in self._ranges:
+            raise ValueError(
+                f"there is no fault {name!r} that strikes; known: {', '.join(sorted(self._names))}"
+            )
+        self.armed[name] = times
+
     def hits(self, name: str) -> bool:
         """Whether a hook of a probability strikes now."""
+        if self.armed[name] > 0:
+            self.armed[name] -= 1
+            self.fired[name] += 1
+            return True
         probability = self.settings.get(name, 0.0)
         if not probability or (probability < 1.0 and self.chance.random() >= probability):
             return False

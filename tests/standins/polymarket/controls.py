@@ -174,6 +174,10 @@ class Controls:
         """The names of the tiers."""
         return list(TIERS)
 
+    def arm(self, fault: str, times: int = 1) -> None:
+        """A hook strikes the next times that it is asked."""
+        self.venue.faults.arm(fault, times)
+
     # --- connections ------------------------------------------------------------------------------
 
     def disconnect(self, stream: int = -1) -> None:

@@ -448,7 +448,11 @@ class Matching:
     def expire_at(self, order: Order) -> None:
         """A GTD order ends a minute before it says."""
         due_ns = (order.expiry_s - EXPIRES_EARLY_S) * SECOND
-        self.at(due_ns, lambda: self.cancel(order, "CANCELED_EXPIRED_ORDER") and None)
+
+        def expire() -> None:
+            self.cancel(order, "CANCELED_EXPIRED_ORDER")
+
+        self.at(due_ns, expire)
 
     def sweep(self) -> None:
         """Cancel, newest first, what an account can no longer pay."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from standins.polymarket.asking import Ask
 from standins.polymarket.auth import Doorkeeper
 from standins.polymarket.crypto import ADDRESSES
 from standins.polymarket.errors import refused
 from standins.polymarket.limits import Limits
 from standins.polymarket.state import UNLIMITED, Account
-from standins.polymarket.values import PUSD, Json, day_of, page
+from standins.polymarket.values import MICRO, PUSD, SECOND, Json, day_of, page
 from standins.polymarket.venue import Venue
 
+STRICT_NS = 1_797_206_400 * SECOND  # 2026-12-14: asset_id needs market, associate_trades goes away
 _SPENDERS = ("standard", "neg_risk", "v3", "adapter", "neg_risk_adapter")
 
 
@@ -26,6 +29,8 @@ class Reads:
 
     def orders(self, ask: Ask) -> Json:
         """`GET /data/orders`: what rests."""
+        if ask.now_ns >= STRICT_NS and ask.text("asset_id") and not ask.text("market"):
+            raise refused(400, "market is required with asset_id")
         found = []
         for order in self.venue.orders.values():
             if self.venue.owner_of[order.key] != ask.owner:
@@ -33,7 +38,8 @@ class Reads:
             then = self.venue.history.at(("order", order.id), ask.as_of_ns)
             if then is not None and then[0] and _wanted(ask, then[1], "id", "market", "asset_id"):
                 found.append(then[1])
-        return page(found, ask.text("next_cursor"))
+        answer = page(found, ask.text("next_cursor"))
+        return answer | {"data": [self._shown(ask, row) for row in answer["data"]]}
 
     def order(self, ask: Ask) -> Json:
         """`GET /data/order/{id}`: finished ones too."""
@@ -43,7 +49,19 @@ class Reads:
         then = self.venue.history.at(("order", order.id), ask.as_of_ns)
         if then is None:
             raise refused(404, "order not found")
-        return dict(then[1])
+        return self._shown(ask, then[1])
+
+    def _shown(self, ask: Ask, row: Json) -> Json:
+        """An order as reads give it: now and then in other words."""
+        row = dict(row)
+        if ask.now_ns >= STRICT_NS:
+            del row["associate_trades"]
+        if self.venue.faults.hits("status_prefix"):
+            row["status"] = f"ORDER_STATUS_{row['status']}"
+        if self.venue.faults.hits("base_units"):
+            for name in ("original_size", "size_matched"):
+                row[name] = str(int(Decimal(row[name]) * MICRO))
+        return row
 
     def trades(self, ask: Ask) -> Json:
         """`GET /data/trades`, the newest first."""

@@ -12,7 +12,7 @@ from aiohttp import WSMsgType, web
 
 from standins.polymarket.public import book_hash
 from standins.polymarket.state import Note
-from standins.polymarket.values import Json
+from standins.polymarket.values import SECOND, Json, iso_s
 
 if TYPE_CHECKING:
     from standins.polymarket.auth import Doorkeeper
@@ -194,6 +194,13 @@ class UserStream(Stream):
             self._queue(NO_SENSE)
         return True
 
+    def _odd_time(self, body: Json) -> Json:
+        """The other spelling, or the other form."""
+        if self.faults.chance.random() < 0.5:
+            rest = {name: value for name, value in body.items() if name != "match_time"}
+            return rest | {"matchtime": body["match_time"]}
+        return body | {"match_time": iso_s(int(body["match_time"]) * SECOND)}
+
     def _wants(self, note: Note) -> bool:
         if not note.owner or note.owner != self.owner:
             return False
@@ -210,6 +217,8 @@ class UserStream(Stream):
                 continue
             if self.faults.hits("empty_numbers"):
                 body = {name: "" if name in NUMBERS else value for name, value in body.items()}
+            if "match_time" in body and self.faults.hits("odd_times"):
+                body = self._odd_time(body)
             if "status" in body and self.faults.hits("unknown_status"):
                 yield body | {"status": "SETTLING_ELSEWHERE"}
             yield body
