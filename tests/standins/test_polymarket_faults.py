@@ -432,6 +432,24 @@ def test_takers_wait_where_the_market_holds_them_back():
     run(test())
 
 
+def test_nothing_ends_an_order_that_is_held_back():
+    async def test():
+        async with still(small_catalog(1, hold_s=30)) as server, Probe(server) as probe:
+            await probe.call("POST", "/v1/heartbeats", {"heartbeat_id": ""})
+            order = await probe.placed(price=0.52, size=10)
+            server.pass_time(20)  # no heartbeat came
+            assert (await probe.order(order["orderID"]))["status"] == "DELAYED"
+            server.pass_time(11)
+            assert (await probe.order(order["orderID"]))["status"] == "MATCHED"
+            late = await probe.placed(price=0.53, size=10)
+            server.do("resolve", market="plain-0", result="yes")
+            assert (await probe.order(late["orderID"]))["status"] == "CANCELED_MARKET_RESOLVED"
+            server.pass_time(31)
+            agrees(server)
+
+    run(test())
+
+
 def test_a_book_is_cleared_when_the_game_starts():
     async def test():
         catalog = small_catalog(1, game_start_in_s=60.0, clears_at_start=True)

@@ -280,6 +280,39 @@ def test_a_recorded_trade_takes_from_others_what_we_did_not_get():
     run(test())
 
 
+def test_a_budget_leaves_less_than_a_share_unspent():
+    venue = bare()
+    market = venue.markets[0]
+    for price in (5_200, 5_300):
+        venue.crowd_level(market, ASK, price, 100 * MICRO)
+    account = venue.accounts[venue.owner_of[OWNERS[0]]]
+    order = Order(
+        "o", OWNERS[0], account, market, YES, "BUY", 5_500, 0, "FOK", venue.now_ns, budget=52_000_001
+    )  # fmt: skip
+    [trade] = venue.enter(order)
+    assert (trade.price, trade.size, order.paid) == (5_200, 100 * MICRO, 52_000_000)
+
+
+def test_what_a_recorded_trade_took_is_not_taken_again_by_its_level():
+    venue = bare()
+    market = venue.markets[0]
+    venue.crowd_level(market, BID, 4_700, 100 * MICRO)
+    venue.crowd_trade(market, ASK, 4_700, 30 * MICRO)
+    venue.crowd_level(market, BID, 4_700, 70 * MICRO)
+    assert market.book.others(BID, 4_700) == 70 * MICRO
+    account = venue.accounts[venue.owner_of[OWNERS[0]]]
+    venue.enter(
+        Order("o", OWNERS[0], account, market, YES, "BUY", 4_800, 20 * MICRO, "GTC", venue.now_ns)
+    )  # fmt: skip
+    venue.crowd_level(market, BID, 4_800, 100 * MICRO)
+    venue.crowd_trade(market, ASK, 4_800, 30 * MICRO)
+    venue.crowd_level(market, BID, 4_800, 70 * MICRO)
+    assert venue.orders["o"].matched == 20 * MICRO
+    assert market.book.others(BID, 4_800) == 90 * MICRO  # ours came first, so theirs is still there
+    venue.crowd_level(market, BID, 4_800, 40 * MICRO)
+    assert market.book.others(BID, 4_800) == 60 * MICRO
+
+
 def test_a_level_of_others_that_crosses_us_trades_with_us():
     async def test():
         async with still() as server, Probe(server) as probe:

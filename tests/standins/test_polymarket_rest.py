@@ -220,10 +220,15 @@ def test_a_deposit_wallet_signs_for_itself():
             assert len(blob) == 317 and blob[129:-2] == ORDER_TYPE.encode()
             assert (await probe.call("POST", "/order", body))[0] == 200
             for at in (0, 70, 100, 200, 316):  # each part of the blob
-                spoiled = bytearray(bytes.fromhex(probe.body(**given)["order"]["signature"][2:]))
+                body = probe.body(**given)
+                right = body["order"]["signature"]
+                spoiled = bytearray(bytes.fromhex(right[2:]))
                 spoiled[at] ^= 1
-                status, answer = await probe.place(**given, signature="0x" + spoiled.hex())
-                assert (status, answer["error"]) == (400, "invalid signature")
+                body["order"]["signature"] = "0x" + spoiled.hex()
+                status, answer = await probe.call("POST", "/order", body)
+                assert (status, answer["error"]) == (400, "invalid signature"), at
+                body["order"]["signature"] = right
+                assert (await probe.call("POST", "/order", body))[0] == 200
             server.do("account_flags", wallet=wallet, deployed=False)
             status, answer = await probe.place(**given)
             assert status == 400 and "address of the API KEY" in answer["error"]

@@ -7,6 +7,7 @@ from typing import Any, Final
 from standins.polymarket.asking import Ask
 from standins.polymarket.auth import ApiKey
 from standins.polymarket.crypto import (
+    ORDER_TYPE,
     checksum,
     digest_of,
     exchange_domain,
@@ -36,7 +37,6 @@ GTD_FLOOR_S: Final = 180
 TRANSIT_S: Final = 3  # what a request may take on its way
 SAFE_SALT: Final = 2**53
 CENT: Final = 10_000  # micro: 0.01 share or dollar
-ORDER_TYPE_TEXT: Final = b"Order(uint256 salt,"
 POST_ONLY_TEXT: Final = "post-only mode: only post-only orders and cancels are allowed"
 _FIELDS: Final = (
     "salt", "maker", "signer", "tokenId", "makerAmount", "takerAmount", "side", "expiration",
@@ -316,6 +316,6 @@ def _unwrap(blob: str, separator: bytes, struct: bytes, wallet: str) -> tuple[by
     if len(data) != 65 + 32 + 32 + length + 2:
         raise ValueError("the signature's parts do not add up")
     text = data[129 : 129 + length]
-    if data[65:97] != separator or data[97:129] != struct or not text.startswith(ORDER_TYPE_TEXT):
+    if data[65:97] != separator or data[97:129] != struct or text != ORDER_TYPE.encode():
         raise ValueError("the signature is for something else")
     return nested_digest(separator, struct, wallet), data[:65]
