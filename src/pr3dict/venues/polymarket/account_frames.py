@@ -149,7 +149,7 @@ class AccountFrames:
         if not trade.maker_orders:
             raise DataError("a trade names no order that was taken", key=f"trade {trade.id}")
         total = sum(int(row.matched_amount) for row in trade.maker_orders)
-        if abs(total - int(trade.size)) >= LOT * len(trade.maker_orders):
+        if trade.size != UNKNOWN and abs(total - int(trade.size)) >= LOT * len(trade.maker_orders):
             what = f"its parts add up to {total} micro-contracts of {int(trade.size)}"
             raise DataError(what, key=f"trade {trade.id}")
         for row in trade.maker_orders:

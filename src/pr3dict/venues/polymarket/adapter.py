@@ -28,7 +28,7 @@ from pr3dict.domain.commands import (
     Resubscribe,
 )
 from pr3dict.domain.errors import ConfigError, DataError, WorkError
-from pr3dict.domain.events import Filled, ReadFailed
+from pr3dict.domain.events import ReadFailed
 from pr3dict.domain.units import NS_PER_SECOND
 from pr3dict.venues.polymarket.account_frames import AccountFrames, Stranger, Us
 from pr3dict.venues.polymarket.account_models import OrderState
@@ -231,9 +231,9 @@ class PolymarketWire(VenueWatch):
         except Stranger as stranger:
             self._spawn(self._look_up(frame, stranger.digest))
             return
-        for event in events:
-            if isinstance(event, Filled):
-                self.holdings.touch(event.market)
+        known = self.lives.tokens.get(frame.asset_id)
+        if known is not None:
+            self.holdings.touch(known[0])  # each step of a trade may move a balance
         self._tell(*events)
 
     async def _look_up(self, frame: TradeFrame, digest: str) -> None:

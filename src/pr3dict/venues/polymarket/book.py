@@ -177,10 +177,12 @@ class YesBook:
         "best",
         "doubts",
         "exch_ns",
+        "hashable",
         "heard_ns",
         "sides",
         "spec",
         "stated",
+        "stated_by_change",
         "synced",
         "tick",
         "traded",
@@ -197,6 +199,8 @@ class YesBook:
         self.heard_ns = 0  # when anything of it came last
         self.doubts = 0
         self.stated: tuple[bool, str, str] | None = None  # newest hash: of NO, its timestamp, itself
+        self.stated_by_change = False  # else by a whole book
+        self.hashable = False  # a change's hash has matched once: all that it covers is known
         self.trades: list[str | None] = [None, None]  # last trade prices as texts: YES, NO; None: not known
         self.traded = False  # since these were stated
 
@@ -412,6 +416,7 @@ class BookDecoder:
         """Whether the touch that the frame states is ours; doubts add up until the book counts as wrong."""
         is_no = last.asset_id == book.spec.no
         book.stated = (is_no, timestamp, last.hash) if last.hash else None
+        book.stated_by_change = True
         if last.best_bid is None or last.best_ask is None:
             return
         bid, ask = self._stated_touch(last.best_bid, last.best_ask)
@@ -463,6 +468,7 @@ class BookDecoder:
             self._put_whole(book, book.exch_ns, local_ns)
         if frame.hash:
             book.stated = is_no, frame.timestamp, frame.hash
+            book.stated_by_change = False
         book.traded = False
         return moved
 
@@ -504,7 +510,7 @@ class BookDecoder:
         """Whether our book has the hash that the venue stated last.
 
         A hash covers the price of the token's last trade, too, so after a trade what does not match proves
-        nothing.
+        nothing; nor does it while no change's hash of this market has ever matched.
         """
         if not book.synced or book.stated is None:
             return Hash.UNKNOWN
@@ -513,8 +519,9 @@ class BookDecoder:
         if traded is None:
             return Hash.UNKNOWN
         if token_hash(book, is_no=is_no, timestamp=timestamp, last_trade=traded) == stated:
+            book.hashable = book.hashable or book.stated_by_change
             return Hash.MATCHES
-        return Hash.UNKNOWN if book.traded else Hash.DIFFERS
+        return Hash.DIFFERS if book.hashable and not book.traded else Hash.UNKNOWN
 
 
 def _ns(text: str) -> int:

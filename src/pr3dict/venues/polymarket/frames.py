@@ -27,7 +27,6 @@ from pr3dict.venues.polymarket.numbers import (
     MomentOrEmpty,
     Price,
     Reader,
-    Size,
     SizeOrEmpty,
     Texts,
     human_sizes,
@@ -79,7 +78,7 @@ class TradeFrame(Body, frozen=True, kw_only=True):
     market: str
     asset_id: str
     side: Side
-    size: Size
+    size: SizeOrEmpty
     price: Exact
     status: str
     maker_orders: tuple[MakerOrder, ...] = ()

@@ -1,5 +1,9 @@
 """What the wallet holds, from its balances on the chain and what is on its way there.
 
+At which step of a trade a balance moves is not for us to know: between the match and the confirmation it
+may have moved or not. So what a balance was when nothing was on its way, and what was confirmed since, say
+what it must be; where it is more or less by no more than what is on its way, that is why.
+
 There is no list of balances: each token is asked for by itself. So only markets in which something of ours
 moved are asked for at each read, the others now and then, for what somebody else did to the wallet.
 """
@@ -7,6 +11,7 @@ moved are asked for at each read, the others now and then, for what somebody els
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from pr3dict.domain.units import MONEY_SCALE, NS_PER_SECOND
@@ -20,6 +25,31 @@ SWEEP_NS: Final = 600 * NS_PER_SECOND  # between two looks at markets in which n
 TOGETHER: Final = 8  # balances asked for at a time
 
 
+class Count:
+    """One balance, with what it was when nothing was on its way, and what had been confirmed by then."""
+
+    __slots__ = ("base", "confirmed")
+
+    def __init__(self) -> None:
+        self.base: int | None = None
+        self.confirmed = 0
+
+    def counted(self, balance: int, confirmed: int, pending: Sequence[int], off_chain: int) -> int:
+        """The balance with all that is on its way.
+
+        `confirmed`: all that was ever confirmed; `off_chain`: what of `pending` was not seen on the chain
+        yet, which decides where nothing else explains the balance.
+        """
+        if self.base is None or not pending:
+            self.base, self.confirmed = balance, confirmed
+            return balance + off_chain
+        expected = self.base + confirmed - self.confirmed
+        least, most = (sum(p for p in pending if p < 0), sum(p for p in pending if p > 0))
+        if least <= balance - expected <= most:
+            return expected + sum(pending)
+        return balance + off_chain
+
+
 class Holdings:
     """Balances of tokens and dollars; mutable, owned by the adapter."""
 
@@ -31,6 +61,18 @@ class Holdings:
         self._held: dict[int, tuple[int, int]] = {}  # rows to (YES, NO) on the chain
         self._moved: dict[int, None] = {}  # rows where something of ours moved since they were asked for
         self._swept_ns = -SWEEP_NS
+        self._counts: dict[tuple[int, bool], Count] = {}  # by row and whether it is NO
+        self._cash = Count()
+
+    def merged(self, market: int, pairs: int) -> None:
+        """Pairs of a market became cash."""
+        self.touch(market)
+        for is_no in (False, True):
+            count = self._counts.get((market, is_no))
+            if count is not None and count.base is not None:
+                count.base -= pairs
+        if self._cash.base is not None:
+            self._cash.base += pairs
 
     def touch(self, market: int) -> None:
         """Something of ours moved in a market."""
@@ -45,16 +87,25 @@ class Holdings:
         """
         await self._refresh()
         paid = self._lives.prices()
-        moved = self._off_chain()
+        off_chain = self._off_chain()
         found = {}
         for row, (yes, no) in self._held.items():
-            if row not in paid:
-                more = moved.get(row, Moved())
-                found[row] = (yes + more.yes_contracts, no + more.no_contracts)
-        for row, more in moved.items():
-            if row not in self._held and row not in paid:
-                found[row] = (more.yes_contracts, more.no_contracts)
+            if row in paid:
+                continue
+            done = self._settling.confirmed.get(row, Moved())
+            left, pending = off_chain.get(row, Moved()), self._settling.pending(row)
+            found[row] = (
+                self._count(row, is_no=False).counted(
+                    yes, done.yes_contracts, [m.yes_contracts for m in pending], left.yes_contracts
+                ),
+                self._count(row, is_no=True).counted(
+                    no, done.no_contracts, [m.no_contracts for m in pending], left.no_contracts
+                ),
+            )
         return found
+
+    def _count(self, row: int, *, is_no: bool) -> Count:
+        return self._counts.setdefault((row, is_no), Count())
 
     async def cash_micros(self) -> int:
         """Dollars, what resting orders lock included, what was won and not redeemed too.
@@ -64,11 +115,14 @@ class Holdings:
         await self._refresh()
         await self._rest.refresh_balance()
         balance = await self._rest.balance()
-        cash = int(balance.balance) + sum(moved.cash_micros for moved in self._off_chain().values())
+        cash = int(balance.balance)
         for row, value in self._lives.prices().items():
             yes, no = self._held.get(row, (0, 0))
             cash += (yes * value + no * (MONEY_SCALE - value)) // MONEY_SCALE
-        return cash
+        done = sum(moved.cash_micros for moved in self._settling.confirmed.values())
+        off_chain = sum(moved.cash_micros for moved in self._off_chain().values())
+        pending = [moved.cash_micros for moved in self._settling.pending()]
+        return self._cash.counted(cash, done, pending, off_chain)
 
     async def pairs(self, market: int) -> int:
         """How many pairs of a market are on the chain and final; what may still be voided is no part of them.
@@ -78,8 +132,10 @@ class Holdings:
         self.touch(market)
         await self._refresh()
         yes, no = self._held.get(market, (0, 0))
-        pending = self._settling.pending(market)
-        return max(0, min(yes - max(0, pending.yes_contracts), no - max(0, pending.no_contracts)))
+        for moved in self._settling.pending(market):
+            yes -= max(0, moved.yes_contracts)
+            no -= max(0, moved.no_contracts)
+        return max(0, min(yes, no))
 
     def _off_chain(self) -> dict[int, Moved]:
         """What fills that no balance shows yet have moved, by market."""
@@ -93,7 +149,8 @@ class Holdings:
         lives = self._lives.known()
         if now_ns - self._swept_ns < SWEEP_NS:
             held = {row for row, pair in self._held.items() if any(pair)}
-            due = held | self._moved.keys() | {life.listing.market for life in lives} - self._held.keys()
+            unseen = {life.listing.market for life in lives} - self._held.keys()
+            due = held | unseen | self._moved.keys() | self._settling.markets()
             lives = [life for life in lives if life.listing.market in due]
         else:
             self._swept_ns = now_ns

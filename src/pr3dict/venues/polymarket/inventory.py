@@ -126,7 +126,7 @@ class Merger:
             self.failed += 1
             return
         self.done += 1
-        self._holdings.touch(life.listing.market)
+        self._holdings.merged(life.listing.market, pairs)
         now_ns = self._clock.now_ns()
         self._tell(Merged(market=life.listing.market, pairs=pairs, exch_ns=now_ns, merge_id=merge_id))
 

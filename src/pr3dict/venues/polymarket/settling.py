@@ -49,6 +49,7 @@ class Settling:
         self._pending: dict[Key, tuple[Filled, TradeState]] = {}
         self._over: dict[Key, TradeState] = {}
         self.unknown_states = 0
+        self.confirmed: dict[int, Moved] = {}  # by market, all that was confirmed since the start
 
     def __len__(self) -> int:
         """Fills that may still be voided."""
@@ -64,6 +65,7 @@ class Settling:
         known = self._pending.get(key)
         if state is TradeState.CONFIRMED:
             self._end(key, state)
+            self.confirmed.setdefault(fill.market, Moved()).add(fill)
             if known is None:
                 return (_as(fill, final=True),)
             return (FillFinal(market=fill.market, trade_id=fill.trade_id),)
@@ -102,17 +104,23 @@ class Settling:
         """When the oldest fill that may still be voided was matched; 0: there is none."""
         return min((fill.exch_ns for fill, _ in self._pending.values()), default=0)
 
+    def markets(self) -> set[int]:
+        """Markets with fills that may still be voided: their balances may move at any time."""
+        return {market for market, _ in self._pending}
+
     def off_chain(self) -> Iterator[Filled]:
         """Fills that no balance shows yet."""
         return (fill for fill, state in self._pending.values() if state not in _ON_CHAIN)
 
-    def pending(self, market: int) -> Moved:
-        """What fills of a market that may still be voided have moved."""
-        moved = Moved()
+    def pending(self, market: int = -1) -> list[Moved]:
+        """What each fill of a market (-1: of any) that may still be voided has moved."""
+        found = []
         for fill, _ in self._pending.values():
-            if fill.market == market:
+            if market in (-1, fill.market):
+                moved = Moved()
                 moved.add(fill)
-        return moved
+                found.append(moved)
+        return found
 
 
 def _as(fill: Filled, *, final: bool) -> Filled:
