@@ -6,7 +6,7 @@ import json
 import aiohttp
 import pytest
 
-from standins.polymarket import HAZARDS, HOOKS, small_catalog, synthetic_catalog
+from standins.polymarket import HAZARDS, HOOKS, PolymarketStandIn, small_catalog, synthetic_catalog
 from standins.polymarket.probe import Probe, agrees, run, still
 from standins.polymarket.public import book_hash
 from standins.polymarket.values import NO, YES
@@ -427,6 +427,23 @@ def test_takers_wait_where_the_market_holds_them_back():
             server.pass_time(3)
             order = await probe.order(killed["orderID"])
             assert order["status"].startswith("CANCELED_order couldn't be fully filled")
+            agrees(server)
+
+    run(test())
+
+
+def test_a_short_hold_keeps_the_request_waiting():
+    async def test():
+        catalog = small_catalog(1, hold_ms=150)
+        async with PolymarketStandIn(catalog) as server, Probe(server) as probe:
+            began = asyncio.get_running_loop().time()
+            assert (await probe.placed(post_only=True))["status"] == "live"
+            assert asyncio.get_running_loop().time() - began < 0.1
+            request = asyncio.create_task(probe.placed(price=0.52, size=10))
+            await asyncio.sleep(0.05)
+            server.do("level", market="plain-0", side="ask", price="0.52", shares="0")  # who rests has time
+            assert (await request)["status"] == "live"
+            assert asyncio.get_running_loop().time() - began >= 0.15
             agrees(server)
 
     run(test())

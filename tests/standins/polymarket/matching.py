@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import itertools
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -58,6 +58,7 @@ from standins.polymarket.values import (
 )
 
 NEVER_NS: Final = 2**63 - 1
+LONGEST_LAG_NS: Final = 120 * SECOND
 EXPIRES_EARLY_S: Final = 60
 LEAST_TAKEN_MICROS: Final = 1_000_000  # marketable orders need a dollar
 FOK_TEXT: Final = "order couldn't be fully filled. FOK orders are fully filled or killed."
@@ -86,6 +87,7 @@ class Matching:
         self.owner_of: dict[str, str] = {}  # EOA by API key
         self.orders: dict[str, Order] = {}
         self.open: dict[str, Order] = {}
+        self.ended: deque[tuple[int, Order]] = deque()  # of late, for reads that lag
         self.trades: dict[str, Trade] = {}
         self.trade_ids: dict[str, list[str]] = defaultdict(list)  # by EOA
         self.maker_fees: dict[tuple[str, int], dict[str, int]] = defaultdict(lambda: defaultdict(int))
@@ -475,7 +477,12 @@ class Matching:
         self._notes.append(note)
 
     def _remember(self, order: Order) -> None:
-        self.history.note(self.now_ns, ("order", order.id), (order.id in self.open, order.json()))
+        rests = order.id in self.open
+        self.history.note(self.now_ns, ("order", order.id), (rests, order.json()))
+        if not rests:
+            self.ended.append((self.now_ns, order))
+            while self.ended[0][0] < self.now_ns - LONGEST_LAG_NS:
+                self.ended.popleft()
 
     def tell_order(self, order: Order, kind: str) -> None:
         """An event of an order, to its owner."""

@@ -32,7 +32,8 @@ class Reads:
         if ask.now_ns >= STRICT_NS and ask.text("asset_id") and not ask.text("market"):
             raise refused(400, "market is required with asset_id")
         found = []
-        for order in self.venue.orders.values():
+        ended = [order for _, order in self.venue.ended] if ask.as_of_ns < ask.now_ns else []
+        for order in dict.fromkeys([*ended, *self.venue.open.values()]):
             if self.venue.owner_of[order.key] != ask.owner:
                 continue
             then = self.venue.history.at(("order", order.id), ask.as_of_ns)
@@ -72,6 +73,8 @@ class Reads:
             then = self.venue.history.at(("trade", trade_id), ask.as_of_ns)
             if then is None:
                 continue
+            if self.venue.trades[trade_id].matched_ns < after * SECOND:
+                break  # and so are all that were before it
             rows = {k: row for k, row in then.items() if self.venue.owner_of[k] == ask.owner}
             row = rows.get(ask.signer.id) or next(iter(rows.values()))
             makers = {row["maker_address"].lower()} | {
