@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import dataclasses
+import functools
+import ssl
 import time
 from decimal import Decimal
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +13,7 @@ import pytest
 
 from standins.polymarket import PRIVATE_KEY, PolymarketStandIn, small_catalog
 from standins.polymarket.probe import agrees
+from standins.polymarket.values import day_of
 
 PINNED = "0.14"
 OTHER_KEY = "0x" + "22" * 32
@@ -33,6 +36,15 @@ from polymarket._internal.environment import (  # noqa: E402
 from polymarket._internal.wallet import derive_beacon_deposit_wallet_address  # noqa: E402
 from polymarket.errors import RequestRejectedError, TransactionFailedError  # noqa: E402
 from polymarket.streams import MarketSpec, UserSpec  # noqa: E402
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_context():
+    """A client loads the machine's certificates eight times and needs none on loopback: once will do."""
+    made = functools.cache(ssl.create_default_context)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", made)
+        yield
 
 
 def environment_of(server):
@@ -210,6 +222,36 @@ def test_it_keeps_its_orders_alive_with_heartbeats():
             assert posted.order_id in server.venue.open
             await asyncio.sleep(16 / 8)  # ten seconds and a sweep
             assert server.venue.orders[posted.order_id].status == "CANCELED"
+
+    run(test())
+
+
+def test_it_reads_what_makers_earn():
+    async def test():
+        catalog = small_catalog(1, category="sports", rewards_daily=1_000)
+        async with PolymarketStandIn(catalog, speed=0) as server, client_of(server) as client:
+            market = server.venue.markets[0]
+            order = await client.create_limit_order(
+                asset_id=market.tokens[0], price="0.49", size="400", side="BUY"
+            )
+            posted = await client.post_order(order)
+            server.pass_time(200)
+            day = day_of(server.now_ns())
+            assert await client.get_order_scoring(order_id=posted.order_id) is True
+            [earned] = [row async for row in client.list_user_earnings_for_day(date=day).iter_items()]
+            [total] = await client.get_total_earnings_for_user_for_day(date=day)
+            assert earned.earnings > 0 and total.earnings == pytest.approx(
+                earned.earnings, abs=Decimal("1e-5")
+            )
+            assert 0 < (await client.get_reward_percentages())[market.spec.condition] < 100
+            detail = client.list_market_rewards(condition_id=market.spec.condition)
+            [detail] = [row async for row in detail.iter_items()]
+            assert detail.market_competitiveness > 0 and len(detail.tokens) == 2
+            server.do("take", market="plain-0", taker="ask", price="0.49", shares="400")
+            [rebate] = await client.get_current_rebates(date=day, maker_address=server.address)
+            assert float(rebate.rebated_fees_usdc) == pytest.approx(0.15 * 5 * 4 * 0.49 * 0.51, abs=1e-4)
+            assert await client.get_notifications() == ()
+            assert agrees(server)["open_orders"] == []
 
     run(test())
 
