@@ -22,10 +22,12 @@ from pr3dict.domain.errors import DataError
 from pr3dict.domain.units import PRICE_SCALE, format_contracts
 from pr3dict.kernels import dtypes as d
 from pr3dict.venues.polymarket.numbers import refuse
-from pr3dict.venues.wire import PRICE_PLACES, Decimals, EventRows, Sizes, YesPrices, milliseconds_to_ns
+from pr3dict.venues.wire import MAX_MS, NS_PER_MS, PRICE_PLACES, Decimals, EventRows, Sizes, YesPrices
 
 DOUBTS: Final = 3  # so many frames in a row that state another touch than ours: the book is wrong
 NONE: Final = -1  # no price
+KNOWN_TOUCHES: Final = 1 << 14
+_SIDES: Final = ({"BUY": d.BID, "SELL": d.ASK}, {"BUY": d.ASK, "SELL": d.BID})  # in YES terms: of YES, of NO
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -105,7 +107,7 @@ class _Book(msgspec.Struct, tag_field="event_type", tag="book"):
     last_trade_price: str | None = None
 
 
-class _PriceChange(msgspec.Struct, tag_field="event_type", tag="price_change"):
+class _PriceChange(msgspec.Struct, tag_field="event_type", tag="price_change", gc=False):
     timestamp: str
     price_changes: list[_Change]
 
@@ -261,6 +263,7 @@ class BookDecoder:
         self._prices = {f: (YesPrices(f), YesPrices(f, of_no=True)) for f in fields}
         self._sizes = {f: Sizes(f) for f in ("size", *fields[1:])}
         self._touch = Decimals("best_bid", PRICE_PLACES)
+        self._touches: dict[tuple[str, str, bool], list[int]] = {}
         self._ticks = Decimals("tick_size", PRICE_PLACES)
 
     def add(self, spec: BookSpec) -> None:
@@ -358,57 +361,51 @@ class BookDecoder:
     # --- changes ----------------------------------------------------------------------------------
 
     def _on_changes(self, frame: _PriceChange, local_ns: int) -> None:
-        first = self._tokens.get(frame.price_changes[0].asset_id) if frame.price_changes else None
+        changes = frame.price_changes
+        first = self._tokens.get(changes[0].asset_id) if changes else None
         market = -1 if first is None else first[0].spec.market
         try:
             exch_ns = _ns(frame.timestamp)
-            parts = self._read_changes(frame.price_changes)
+            parts = self._read_changes(changes)
         except DataError as error:
             raise BookLost(error, market) from None
         for book, (told, mirrored) in parts.items():
-            self._heard(book, exch_ns, local_ns)
+            book.heard_ns = local_ns
+            if exch_ns > book.exch_ns:
+                book.exch_ns = exch_ns
             if not book.synced:
                 self.ignored += 1
                 continue
-            for (side, price), size in self._merged(told, mirrored).items():
+            merged = told if told == mirrored or not mirrored else self._merged(told, mirrored)
+            for level, size in merged.items():
+                side, price = level & 1, level >> 1
                 if book.set(side, price, size):
                     self._rows.put(d.LEVEL, book.spec.market, book.exch_ns, local_ns, side, price, size)
         if first is not None and len(parts) == 1 and first[0].synced:
-            self._check(first[0], frame.price_changes[-1], frame.timestamp)
+            self._check(first[0], changes[-1], frame.timestamp)
 
-    def _read_changes(
-        self, changes: list[_Change]
-    ) -> dict[YesBook, tuple[dict[tuple[int, int], int], dict[tuple[int, int], int]]]:
-        """What the YES token says of each book, and what the NO token says, as (side, price) to size."""
-        prices, sizes = self._prices["price_changes"], self._sizes["price_changes"]
-        parts: dict[YesBook, tuple[dict[tuple[int, int], int], dict[tuple[int, int], int]]] = {}
+    def _read_changes(self, changes: list[_Change]) -> dict[YesBook, tuple[dict[int, int], dict[int, int]]]:
+        """What the YES token says of each book, and what the NO token says, as 2 x price + side to size."""
+        prices, sizes, tokens = self._prices["price_changes"], self._sizes["price_changes"], self._tokens
+        parts: dict[YesBook, tuple[dict[int, int], dict[int, int]]] = {}
         for change in changes:
-            known = self._tokens.get(change.asset_id)
+            known = tokens.get(change.asset_id)
             if known is None:
                 self.ignored += 1
                 continue
             book, is_no = known
-            if change.side == "BUY":
-                side = d.ASK if is_no else d.BID
-            elif change.side == "SELL":
-                side = d.BID if is_no else d.ASK
-            else:
+            side = _SIDES[is_no].get(change.side)
+            if side is None:
                 raise DataError(f"{change.side!r} is neither BUY nor SELL", key="price_changes.side")
             part = parts.get(book)
             if part is None:
                 part = parts[book] = ({}, {})
-            part[is_no][side, prices[is_no][change.price]] = sizes[change.size]
+            part[is_no][2 * prices[is_no][change.price] + side] = sizes[change.size]
         return parts
 
-    def _merged(
-        self, told: dict[tuple[int, int], int], mirrored: dict[tuple[int, int], int]
-    ) -> dict[tuple[int, int], int]:
+    def _merged(self, told: dict[int, int], mirrored: dict[int, int]) -> dict[int, int]:
         """What the YES token says, and what the NO token alone says."""
-        if not mirrored or told == mirrored:
-            return told
-        if not told:
-            return mirrored
-        if any(told.get(level, size) != size for level, size in mirrored.items()):
+        if told and any(told.get(level, size) != size for level, size in mirrored.items()):
             self.mirrors_differ += 1
         return mirrored | told
 
@@ -417,28 +414,30 @@ class BookDecoder:
         is_no = last.asset_id == book.spec.no
         book.stated = (is_no, timestamp, last.hash) if last.hash else None
         book.stated_by_change = True
-        if last.best_bid is None or last.best_ask is None:
+        bid_text, ask_text = last.best_bid, last.best_ask
+        if bid_text is None or ask_text is None:
             return
-        bid, ask = self._stated_touch(last.best_bid, last.best_ask)
-        if is_no:
-            bid, ask = (PRICE_SCALE - p if p != NONE else NONE for p in (ask, bid))
-        if book.best[0] == bid and book.best[1] == ask:
+        touch = self._touches.get((bid_text, ask_text, is_no))
+        if touch is None:
+            touch = self._stated_touch(bid_text, ask_text, is_no=is_no)
+        if book.best == touch:
             book.doubts = 0
             return
         book.doubts += 1
         if book.doubts >= DOUBTS:
-            ours = tuple(book.best)
-            what = f"the venue's touch is {(bid, ask)}, ours {ours}"
+            what = f"the venue's bid and ask are {touch}, ours {book.best}"
             raise BookLost(DataError(what, key=book.spec.condition), book.spec.market)
 
-    def _stated_touch(self, bid_text: str, ask_text: str) -> tuple[int, int]:
-        """Bid and ask; a side without orders is stated as nothing, as 0 or as the other end."""
-        bid = self._touch[bid_text] if bid_text else 0
-        ask = self._touch[ask_text] if ask_text else 0
-        return (
-            bid if 0 < bid < PRICE_SCALE else NONE,
-            ask if 0 < ask < PRICE_SCALE else NONE,
-        )
+    def _stated_touch(self, bid_text: str, ask_text: str, *, is_no: bool) -> list[int]:
+        """YES bid and ask; a side without orders is stated as nothing, as 0 or as the other end."""
+        bid, ask = (self._touch[text] if text else 0 for text in (bid_text, ask_text))
+        bid, ask = (price if 0 < price < PRICE_SCALE else NONE for price in (bid, ask))
+        if is_no:
+            bid, ask = (PRICE_SCALE - price if price != NONE else NONE for price in (ask, bid))
+        if len(self._touches) >= KNOWN_TOUCHES:
+            self._touches.clear()
+        found = self._touches[bid_text, ask_text, is_no] = [bid, ask]
+        return found
 
     # --- whole books, trades, grids -----------------------------------------------------------------
 
@@ -525,9 +524,9 @@ class BookDecoder:
 
 
 def _ns(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 16):
+    if not (text.isascii() and text.isdecimal() and len(text) < 16 and 0 < (ms := int(text)) < MAX_MS):
         raise DataError(f"{text[:40]!r} is not a time in Unix milliseconds", key="timestamp")
-    return milliseconds_to_ns(int(text), "timestamp")
+    return ms * NS_PER_MS
 
 
 def decimal_text(value: int) -> str:
