@@ -114,6 +114,18 @@ def test_a_cancel_waits_for_the_answer_to_its_order(run):
     run(body)
 
 
+def test_an_order_that_is_cancelled_before_its_turn_never_leaves(run):
+    async def body(t):
+        t.wire._http.budget._signer["orders"].drain(t.clock.now_ns())
+        t.place(1)
+        t.wire.send(0, [Cancel(order_id=1, market=0)])
+        await t.ear.until(e.NotSent, order_id=1)
+        await asyncio.sleep(0.1)
+        assert t.server.requests["place"] == t.server.requests["cancel"] == 0
+
+    run(body)
+
+
 def test_cancel_all_leaves_nothing(run):
     async def body(t):
         for n in range(1, 8):

@@ -109,6 +109,14 @@ def test_an_older_book_is_no_news() -> None:
     assert decode.books["0xCond"].best == [5_000, -1]
 
 
+def test_the_no_token_s_book_of_the_same_moment_takes_nothing_back() -> None:
+    decode, _ = decoder()
+    decode.decode(WHOLE, NOW_NS)
+    decode.decode(change((YES, "BUY", "0.52", "35"), (NO, "SELL", "0.48", "35"), ms=MS), NOW_NS)
+    assert decode.decode(book(NO, [("0.46", "11.5")], [("0.48", "10")]), NOW_NS)[0] == 0
+    assert decode.books["0xCond"].sides[0] == {5_200: 35_000_000}
+
+
 def test_a_touch_that_is_not_ours_thrice_makes_the_book_worthless() -> None:
     decode, _ = decoder()
     decode.decode(WHOLE, NOW_NS)
