@@ -189,6 +189,7 @@ def test_other_messages_are_handed_on_and_unknown_tokens_counted() -> None:
         (change((YES, "HOLD", "0.5", "1")), 2),
         (change((YES, "BUY", "1.5", "1")), 2),
         (change((YES, "BUY", "0.5", "-1")), 2),
+        (change((YES, "BUY", "0.5", "1"), touch=("1e5", "0.6")), 2),
         (book(YES, [("0.5", "1"), ("0.50", "2")], []), 2),
         (book(YES, [("0.5", "1")], [], tick_size="x"), 2),
         (b'{"event_type":"book","asset_id":"7132"}', 2),

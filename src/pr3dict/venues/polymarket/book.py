@@ -367,6 +367,7 @@ class BookDecoder:
         try:
             exch_ns = _ns(frame.timestamp)
             parts = self._read_changes(changes)
+            touch = None if first is None else self._touch_of(changes[-1], first[0])
         except DataError as error:
             raise BookLost(error, market) from None
         for book, (told, mirrored) in parts.items():
@@ -382,7 +383,7 @@ class BookDecoder:
                 if book.set(side, price, size):
                     self._rows.put(d.LEVEL, book.spec.market, book.exch_ns, local_ns, side, price, size)
         if first is not None and len(parts) == 1 and first[0].synced:
-            self._check(first[0], changes[-1], frame.timestamp)
+            self._check(first[0], changes[-1], frame.timestamp, touch)
 
     def _read_changes(self, changes: list[_Change]) -> dict[YesBook, tuple[dict[int, int], dict[int, int]]]:
         """What the YES token says of each book, and what the NO token says, as 2 x price + side to size."""
@@ -409,17 +410,20 @@ class BookDecoder:
             self.mirrors_differ += 1
         return mirrored | told
 
-    def _check(self, book: YesBook, last: _Change, timestamp: str) -> None:
-        """Whether the touch that the frame states is ours; doubts add up until the book counts as wrong."""
+    def _touch_of(self, last: _Change, book: YesBook) -> list[int] | None:
+        """YES bid and ask that the frame states; None: it states none."""
+        if last.best_bid is None or last.best_ask is None:
+            return None
         is_no = last.asset_id == book.spec.no
-        book.stated = (is_no, timestamp, last.hash) if last.hash else None
+        touch = self._touches.get((last.best_bid, last.best_ask, is_no))
+        return self._stated_touch(last.best_bid, last.best_ask, is_no=is_no) if touch is None else touch
+
+    def _check(self, book: YesBook, last: _Change, timestamp: str, touch: list[int] | None) -> None:
+        """Whether the touch that the frame states is ours; doubts add up until the book counts as wrong."""
+        book.stated = (last.asset_id == book.spec.no, timestamp, last.hash) if last.hash else None
         book.stated_by_change = True
-        bid_text, ask_text = last.best_bid, last.best_ask
-        if bid_text is None or ask_text is None:
-            return
-        touch = self._touches.get((bid_text, ask_text, is_no))
         if touch is None:
-            touch = self._stated_touch(bid_text, ask_text, is_no=is_no)
+            return
         if book.best == touch:
             book.doubts = 0
             return
