@@ -14,7 +14,7 @@ from pr3dict.domain import events as e
 from pr3dict.domain.commands import Place
 from pr3dict.domain.errors import DataError
 from pr3dict.domain.fees import polymarket_terms
-from pr3dict.domain.market import MarketStatus, polymarket_grid
+from pr3dict.domain.market import polymarket_grid
 from pr3dict.kernels import dtypes as d
 from pr3dict.venues.polymarket.account_frames import AccountFrames, Stranger, Us, reason_of
 from pr3dict.venues.polymarket.account_models import Trade, TradeState
@@ -39,7 +39,7 @@ def life(row: int = 0) -> Life:
     )  # fmt: skip
     return Life(
         listing=listing, condition="0xc", yes=YES, no=NO, neg_risk=False, tick=100, grid=0,
-        status=MarketStatus.ACTIVE, fees=polymarket_terms(40_000, 250_000),
+        fees=polymarket_terms(40_000, 250_000),
     )  # fmt: skip
 
 
@@ -47,7 +47,7 @@ def frames(*orders: tuple[int, str, dict[str, Any]]) -> AccountFrames:
     own = OwnOrders()
     for order_id, digest, more in orders:
         given_ = {"market": 0, "side": d.BID, "price": 5_300, "size": 100_000_000, "tif": d.POST_ONLY}
-        order = OwnOrder(Place(order_id=order_id, **{**given_, **more}), NOW_NS)
+        order = OwnOrder(Place(order_id=order_id, **{**given_, **more}))
         order.digest = digest
         own.add(order)
     return AccountFrames(own, Lives([life()]), Settling(), Us(OURS, WALLET))

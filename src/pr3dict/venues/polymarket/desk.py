@@ -98,7 +98,7 @@ class OrderDesk:
 
     def _draft(self, place: Place) -> Draft | None:
         now_ns = self._clock.now_ns()
-        own = OwnOrder(place, now_ns)
+        own = OwnOrder(place)
         try:
             built = self._maker.create(place, now_ns)
         except DataError as error:

@@ -117,7 +117,6 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
     neg_risk: bool
     tick: int
     grid: int
-    status: MarketStatus
     fees: FeeTerms
     starts_ns: int = UNKNOWN  # of the game; UNKNOWN: none
     clears: bool = False  # the start of the game takes every order out of the book
@@ -155,7 +154,6 @@ def life_of(listing: Listed, market: GammaMarket, clob: ClobMarket | None = None
         neg_risk=neg_risk,
         tick=tick,
         grid=_place_of(tick, listing),
-        status=MarketStatus.INITIALIZED,
         fees=fee_terms(market, clob),
         starts_ns=UNKNOWN if starts is None else int(starts),
         clears=bool(clears),

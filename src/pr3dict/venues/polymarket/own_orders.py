@@ -33,24 +33,18 @@ class OwnOrder:
         "market",
         "order_id",
         "over",
-        "placed_ns",
         "placing",
-        "price",
         "sell",
-        "side",
         "size",
         "unwanted",
     )
 
-    def __init__(self, place: Place, now_ns: int) -> None:
+    def __init__(self, place: Place) -> None:
         self.order_id = place.order_id
         self.market = place.market
-        self.side = place.side
         self.sell = place.sell
-        self.price = place.price
         self.size = place.size
         self.at_once = place.tif in (d.IOC, d.FOK)  # it never rests
-        self.placed_ns = now_ns
         self.digest = ""
         self.expires_ns = 0  # when the venue ends it; 0: never
         self.placing = False  # a request to place it waits or flies
