@@ -14,6 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from paper_runs import shared_run
 
+from pr3dict.domain.market import MarketStatus
 from pr3dict.kernels import dtypes as d
 from pr3dict.runtime.paper_result import seen_part
 from pr3dict.runtime.status import MARKET_STATUS, moment, status_of
@@ -52,8 +53,9 @@ def test_every_market_status_has_its_word():
     codes = {
         "initialized": d.INITIALIZED, "active": d.ACTIVE, "paused": d.PAUSED, "closed": d.CLOSED,
         "determined": d.DETERMINED, "settled": d.SETTLED, "post_only": d.POST_ONLY_MODE,
-        "restarting": d.RESTARTING,
+        "restarting": d.RESTARTING, "disputed": MarketStatus.DISPUTED, "amended": MarketStatus.AMENDED,
     }  # fmt: skip
+    assert len(codes) == len(MarketStatus)
     assert {word: code for code, word in enumerate(MARKET_STATUS)} == codes
 
 
@@ -77,3 +79,19 @@ def test_the_seen_part_of_a_tape_closes_what_it_cuts():
     assert sorted(ends["market"].tolist()) == [0, 1]
     assert max(part.last_ns) <= until_ns
     assert seen_part(tapes, 2**62) is tapes
+
+
+@pytest.mark.parametrize(
+    ("account", "mode", "env"),
+    [
+        ("paper", "paper", None),
+        ("exchange 127.0.0.1:7070", "paper", None),
+        ("kalshi demo 1a2b3c4d", "live", "demo"),
+        ("kalshi prod 1a2b3c4d", "live", "prod"),
+        ("somewhere", "live", None),
+    ],
+)
+def test_real_money_is_told_by_the_account(account, mode, env):
+    view = msgspec.structs.replace(shared_run().engine.view(), account=account)
+    found = status_of(view)
+    assert (found["mode"], found["env"], found["adapters"]) == (mode, env, {})

@@ -136,7 +136,7 @@ class Venue:
     def __init__(self, sim: Simulation) -> None:
         self.sim = sim
         self.world = sim.world
-        self.faults = SeededFaults(sim)
+        self.faults = self._make_faults()
         rules = MarketMakingStrategy(sim.strategy).rules()
         rules["merge_threshold"] = 0
         cash = sim.options.cash * 1_000_000
@@ -144,6 +144,9 @@ class Venue:
         self.version = 0  # changes with the truth
         self._wake_ns = 0
         self._foreign = 0
+
+    def _make_faults(self) -> SeededFaults:
+        return SeededFaults(self.sim)
 
     # --- time
 
@@ -302,6 +305,10 @@ class Venue:
         self._done(
             hands.set_status(self.exchange, self.world.now_ns, self.sim.options.venue, status, told=told)
         )
+
+    def heal(self) -> None:
+        """All troubles of the venue end."""
+        self.faults.heal()
 
     def amend(self, market: int, value_micros: int) -> None:
         """A settled market pays another value."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from pr3dict.domain.errors import ConfigError
+from pr3dict.risk.programme import ProgrammeConfig
 from pr3dict.strategies.settings import (
     CONTRACTS,
     COUNT,
@@ -19,6 +19,7 @@ from pr3dict.strategies.settings import (
     SHARE,
     Rule,
     Settings,
+    build_table,
     choice,
     number,
 )
@@ -193,6 +194,9 @@ class RiskConfig(Settings):
     stop_timeout_seconds: Decimal = number(
         "10", SECONDS, "Engine", "", "How long a clean stop waits for its cancels to be confirmed.",
         low="0.1", high="600")
+    programme: ProgrammeConfig | None = choice(
+        None, "Engine", "", "Terms of a venue's programme, set in the `[programme]` table beside this one.",
+        "the table")
     # fmt: on
 
     def rules(self) -> Iterable[Rule]:
@@ -316,12 +320,4 @@ def build_risk(
     Raises:
         ConfigError: a setting is wrong; the sentence names `source` or `--set`, and the key.
     """
-    places = dict.fromkeys(file_settings or {}, f"{source}: risk.")
-    places |= dict.fromkeys(single or {}, "--set risk.")
-    try:
-        return RiskConfig(**{**(file_settings or {}), **(single or {})})
-    except ConfigError as error:
-        if error.key not in places:
-            raise
-        sentence = str(error).removeprefix(f"{error.key}: ")
-        raise ConfigError(sentence, key=f"{places[error.key]}{error.key}") from None
+    return build_table(RiskConfig, "risk", file_settings, source, single)
