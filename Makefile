@@ -1,6 +1,6 @@
 # Needs only make and Python 3.11 or newer with venv; everything else goes into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test simulate crash live-faults live-kills conformance check format docs bench clean
+.PHONY: help setup demo test simulate crash fuzz live-faults live-kills conformance check format docs bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,6 +13,8 @@ FIRST ?= 0
 WORKERS ?= 2
 MUTANT ?=
 HOURS ?= 4
+INPUTS ?= 1000000
+SEED ?= 1
 VENUE ?= kalshi
 # Shells may have a variable of this name for themselves, so it counts only where it is given to make.
 ifneq ($(origin ENV),command line)
@@ -45,6 +47,11 @@ crash: setup ## kill the real process KILLS times at random, and 20 times at eac
 conformance: setup ## test each numbered row of docs/venues/VENUE.md (VENUE=kalshi, ENV=demo: the demo account)
 	-@$(BIN)/pr3dict warm
 	@PYTHONPATH=tests $(BIN)/python -m conformance.run --venue $(VENUE) --env $(ENV)
+
+fuzz: setup ## feed INPUTS=1000000 damaged messages to the adapter of VENUE=kalshi (SEED=1, WORKERS=2)
+	-@$(BIN)/pr3dict warm
+	@PYTHONPATH=tests $(BIN)/python -m fuzz.run --venue $(VENUE) --inputs $(INPUTS) --seed $(SEED) \
+		--workers $(WORKERS)
 
 live-faults: setup ## trade HOURS=4 of venue time in which everything goes wrong (VENUE=kalshi, some minutes)
 	-@$(BIN)/pr3dict warm

@@ -90,7 +90,9 @@ def test_a_process_is_asked_told_and_stopped(machine):
     exchange.do("take", ticker=ticker, taker="ask", price=bid, contracts="1000")
     machine.until(lambda: exchange.truth()["positions"])
     machine.quoting()
-    status = machine.until(lambda: [s for s in [machine.status()] if s["fill_count"]])[0]
+    status = machine.until(
+        lambda: [s for s in [machine.status()] if s["fill_count"] and s["source"] == "process"]
+    )[0]
     assert (status["mode"], status["env"], status["running"]) == ("live", "local", True)
     assert status["adapters"]["kalshi"]["malformed"] == 0
     text = machine.run("status")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,20 +37,20 @@ class PaperMachine(Machine):
         self.processes.append(process)
         return process
 
-    def both_sides(self) -> str:
-        """Wait until both sides rest at the simulated exchange; our bid."""
+    def resting(self, sides: int = 1) -> list[dict[str, Any]]:
+        """Wait until orders rest at the simulated exchange; they."""
 
         since_ns = time.time_ns()
 
-        def found() -> str | None:
+        def found() -> list[dict[str, Any]] | None:
             if not (Path(self.data) / "status.json").exists():
                 return None
             status = self.status()
-            rests = {order["side"] for order in status["orders"] if order["venue_id"]}
-            said = status["written_ns"] > since_ns
-            return status["markets"][0]["bid"] if said and len(rests) == 2 else None
+            rest = [order for order in status["orders"] if order["venue_id"]]
+            said = status["source"] == "process" and status["written_ns"] > since_ns
+            return rest if said and len({order["side"] for order in rest}) >= sides else None
 
-        return str(self.until(found))
+        return self.until(found)
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_a_killed_process_goes_on_with_its_positions(machine):
     exchange = machine.exchange
     ticker = exchange.catalog.markets[0].ticker
     process = machine.start()
-    bid = float(machine.both_sides())
+    bid = min(float(order["price"]) for order in machine.resting(sides=2))
     exchange.do("take", ticker=ticker, taker="ask", price=f"{bid - 0.01:.4f}", contracts="1000")
     held = machine.until(
         lambda: [m["net_position"] for m in machine.status()["markets"] if float(m["net_position"])]
@@ -78,11 +79,11 @@ def test_a_killed_process_goes_on_with_its_positions(machine):
     text = machine.run("status")
     assert "PAPER ON LIVE DATA OF KALSHI LOCAL" in text
     assert "Fills are simulated: queue model risk-averse, latency 20 ms each way." in text
-    machine.both_sides()
+    machine.resting()
     process.kill()
     process.wait()
     again = machine.start("--json")
-    machine.both_sides()
+    machine.resting()
     again.send_signal(signal.SIGTERM)
     out, err = again.communicate(timeout=20)
     assert again.returncode == 0, err

@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from duty_floor import risk
 from engine_cases import SECOND, START, Desk, cancelled, listing, placed, snapshot
 
 from pr3dict.domain import commands as c
@@ -139,3 +140,16 @@ def test_the_picture_of_a_market_that_has_paid_is_kept_until_it_changes():
     desk.at(7, e.Settled(market=0, value_micros=0))  # the venue changed its mind
     again = desk.engine.view().markets[0]
     assert again is not first and again.pnl_micros < 0
+
+
+def test_a_product_of_a_programme_forgets_markets_that_paid():
+    """The first stays, for alerts name it, and the newest; the hour is the same as without forgetting."""
+    desk = Desk(listing(0, ticker="KXA-0"), risk=risk())
+    for m in range(1, 6):
+        desk.at(2 * m, listing(m, ticker=f"KXA-{m}"))
+        desk.at(2 * m + 1, e.Settled(market=m - 1, value_micros=0))
+    (product,) = desk.engine.duty._products.values()
+    assert product.markets == [0, 4, 5]
+    loaded = desk.new_engine()
+    loaded.load(desk.engine.save())
+    assert loaded.duty.save(loaded.now_ns) == desk.engine.duty.save(loaded.now_ns)

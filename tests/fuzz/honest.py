@@ -54,9 +54,21 @@ def _loads(raw: bytes, keep: Any, *, strict: bool) -> Any:
             raise
         text = raw.decode(errors="replace")
     return json.loads(
-        text, parse_float=Decimal, parse_int=_whole, parse_constant=_no_number,
-        object_pairs_hook=keep, strict=strict,
+        text, parse_float=_double if strict else Decimal, parse_int=_short if strict else _whole,
+        parse_constant=_no_number, object_pairs_hook=keep, strict=strict,
     )  # fmt: skip
+
+
+def _short(text: str) -> int:
+    if len(text) >= 4000:
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)
+
+
+def _double(text: str) -> Decimal:
+    if float(text) in (float("inf"), float("-inf")):
+        raise ValueError(f"{text} is larger than what JSON's readers have in common")
+    return Decimal(text)
 
 
 def _no_number(text: str) -> Any:
@@ -94,7 +106,7 @@ def size(value: Any) -> int:
 
 def integer(value: Any) -> int:
     """A JSON number without a fraction."""
-    if type(value) is Decimal and value.is_finite() and abs(value) < 10**30 and value == int(value):
+    if type(value) is Decimal and value.is_finite() and value.adjusted() < 30 and value == int(value):
         return int(value)
     if type(value) is not int:
         raise Lie(f"{str(value)[:60]!r} is no whole number")

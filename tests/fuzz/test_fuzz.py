@@ -29,29 +29,30 @@ def chapters(seed: int, inputs: int, count: int = 2) -> run.Found:
 
 
 def test_a_few_thousand_damaged_inputs_break_nothing():
-    found = chapters(20261122, 3000)
+    found = chapters(20261122, 2000)
     assert found.violations == []
     line = run.totals([found], 1.0)
-    assert line["inputs"] == 6000
+    assert line["inputs"] == 4000
     assert set(line["by_kind"]) == {"none", "field", "token", "bytes", "splice", "whole"}
     for end in ("accepted", "refused", "unknown", "ignored", "connections_ended"):
-        assert line[end] > 100, f"{end}: the inputs no longer reach every end"
+        assert line[end] > 50, f"{end}: the inputs no longer reach every end"
 
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
 def test_what_broke_a_rule_once_breaks_none_now(path):
-    run.replay(path.parent.name, json.loads(path.read_text()))
+    """`replay` raises what the input breaks."""
+    assert run.replay(path.parent.name, json.loads(path.read_text())) is None
 
 
 def test_a_number_that_is_read_wrongly_is_noticed(monkeypatch):
     parse = Decimals._parse
     monkeypatch.setattr(Decimals, "_parse", lambda self, text: parse(self, text.strip().removeprefix("+")))
-    assert chapters(3, 2000).violations
+    assert chapters(3, 1000).violations
 
 
 def test_a_lost_frame_that_costs_no_book_is_noticed(monkeypatch):
     monkeypatch.setattr(KalshiStreams, "_lose", lambda *_: None)
-    assert chapters(3, 2000, count=1).violations
+    assert chapters(3, 1000, count=1).violations
 
 
 def test_an_exception_that_escapes_is_noticed(monkeypatch):
@@ -59,7 +60,7 @@ def test_an_exception_that_escapes_is_noticed(monkeypatch):
         return (1 // int(order.remaining_count_fp),)
 
     monkeypatch.setattr(AccountFrames, "_order", _order)
-    (violation, *_) = chapters(3, 2000, count=1).violations
+    (violation, *_) = chapters(3, 1000, count=1).violations
     assert "ZeroDivisionError" in violation["broke"] or "int" in violation["broke"]
 
 

@@ -229,7 +229,8 @@ def main() -> int:
     print(
         json.dumps({
             "kills": total.kills, "starts": total.starts, "failed_starts": total.failed,
-            "halted_starts": total.halted, "lives_that_quoted": len(total.seconds_to_quoting), "orders_compared": total.orders, "fills_compared": total.fills,
+            "halted_starts": total.halted, "lives_that_quoted": len(total.seconds_to_quoting),
+            "orders_compared": total.orders, "fills_compared": total.fills,
             "settled": total.settled, "faults": fired,
             "start_to_quoting_s_p50": round(statistics.median(total.seconds_to_quoting or [-1]), 3),
             "violations": len(total.wrong), "seconds": round(time.monotonic() - began_s, 1),

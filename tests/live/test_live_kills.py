@@ -10,9 +10,9 @@ from live.kills import one_session
 
 
 def test_random_kills(tmp_path: Path):
-    tally, fired = one_session(tmp_path, 3, seed=7)
+    tally, fired = one_session(tmp_path, 2, seed=7)
     assert tally.wrong == []
-    assert tally.kills == 3
-    assert tally.starts > 3
-    assert tally.orders > 4
+    assert tally.kills == 2
+    assert tally.starts > 2
+    assert tally.orders > 2
     assert sum(fired.values()) > 100

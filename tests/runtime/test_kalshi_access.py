@@ -226,6 +226,14 @@ def tickers(found) -> list[str]:
 
 
 @with_standin(small_catalog(6))
+async def test_what_is_known_is_passed_over_and_takes_no_place(server):
+    names = sorted(market.spec.ticker for market in server.venue.markets)
+    found, _ = await found_at(server, Selection(max_markets=2), known=set(names[:3]))
+    assert tickers(found) == names[3:5]
+    assert [ticker for ticker, _ in found.left_out] == names[5:]
+
+
+@with_standin(small_catalog(6))
 async def test_markets_are_named_by_ticker_event_or_series(server):
     names = [market.spec.ticker for market in server.venue.markets]
     events = [market.spec.event for market in server.venue.markets]

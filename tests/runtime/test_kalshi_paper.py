@@ -13,6 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from kalshi_exchange import Exchange, Session, quiet_catalog
+from test_rolling import name, rolling_catalog
 
 from pr3dict.cli.journal import terms_of
 from pr3dict.domain.errors import ConfigError, DataError, UsageError
@@ -31,6 +32,7 @@ from pr3dict.store.importers.recording import IMPORTER
 from pr3dict.store.importers.run import import_recordings
 from pr3dict.store.journal import Journal
 from pr3dict.store.journal_verify import verify
+from pr3dict.venues.kalshi.settings import KalshiConfig
 from standins.kalshi.auth import READ, new_key
 
 CONTRACT = 1_000_000
@@ -85,8 +87,8 @@ class PaperSession(Session):
             live.config, preset="short_dated", cash_micros=CASH, **{"latency_ms": LATENCY_MS} | options
         )
         self.spec = KalshiPaperSpec(
-            live.access, live.selection, strategy, live.risk, live.data_dir, seconds=live.seconds,
-            on_view=self._see, view_s=live.view_s, on_figures=live.on_figures,
+            live.access, live.kalshi, live.selection, strategy, live.risk, live.data_dir,
+            seconds=live.seconds, on_view=self._see, view_s=live.view_s, on_figures=live.on_figures,
         )  # fmt: skip
 
     async def __aenter__(self) -> Self:
@@ -403,4 +405,34 @@ def test_paper_and_live_of_one_account_run_side_by_side(tmp_path):
             await asyncio.gather(live.task, paper.task, return_exceptions=True)
 
     with Venue(quiet_catalog()) as exchange:
+        run(story())
+
+
+def test_it_goes_on_with_the_markets_of_a_series_that_open_under_way(tmp_path):
+    """Each is quoted on paper soon after it opened, and what is held in the one before is paid."""
+
+    async def story() -> None:
+        chosen = {"selection": Selection(series=("KXR",)), "kalshi": KalshiConfig(listing_poll_seconds=30)}
+        async with PaperSession(exchange, tmp_path, **chosen) as session:
+            await session.quoting()
+            exchange.do("create_market", ticker=name(1))
+            await session.quoting(2)
+            sweep(exchange, session, name(0))
+            await session.until(lambda: session.view.markets[0].net_contracts)
+            exchange.do("close_market", ticker=name(0))
+            exchange.do("determine", ticker=name(0), result="no")
+            exchange.do("finalize", ticker=name(0))
+            await session.until(lambda: session.view.markets[0].status == 5)
+            sweep(exchange, session, name(1))
+            await session.until(lambda: session.view.markets[1].net_contracts)
+            result = await session.stop()
+        explained(result)
+        first, second = result.view.markets
+        assert (first.net_contracts, first.fills) == (0, 1) and second.net_contracts > 0
+        assert not any(listing.book_includes_own for listing in result.recovered.engine.listings)
+        assert session.figures["gaps"] == session.figures["malformed"] == 0
+        verified(session)
+        exchange.untouched()
+
+    with Venue(rolling_catalog(2)) as exchange:
         run(story())

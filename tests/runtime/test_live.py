@@ -27,7 +27,7 @@ from pr3dict.domain.errors import DataError, UsageError
 from pr3dict.domain.events import Flatten, Halt, Resume
 from pr3dict.risk.limits import RiskConfig
 from pr3dict.runtime.kalshi_access import Selection
-from pr3dict.runtime.live import ORDER_LIFE_S, with_expiry
+from pr3dict.runtime.live import ORDER_LIFE_S, at_venue, with_expiry
 from pr3dict.runtime.order_groups import GroupFile, KnownGroup
 from pr3dict.runtime.session_replay import replay_session
 from pr3dict.venues.kalshi.settings import KalshiConfig
@@ -194,6 +194,9 @@ def test_an_order_group_file_that_is_damaged_is_named(tmp_path):
 def test_every_order_of_a_live_process_expires():
     assert with_expiry(RiskConfig()).order_life_seconds == ORDER_LIFE_S
     assert with_expiry(RiskConfig(order_life_seconds=30)).order_life_seconds == 30
+    assert at_venue(RiskConfig()).order_life_seconds == ORDER_LIFE_S
+    assert at_venue(RiskConfig()).cash_tolerance_micros == 10_000
+    assert at_venue(RiskConfig(cash_tolerance="0.05")).cash_tolerance_micros == 50_000
 
 
 # --- what happens meanwhile -----------------------------------------------------------------------------

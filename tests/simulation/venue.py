@@ -11,6 +11,7 @@ from pr3dict.domain import events as e
 from pr3dict.kernels import dtypes as d
 from pr3dict.strategies.market_making import MarketMakingStrategy
 from pr3dict.venues.simulated import interventions as hands
+from pr3dict.venues.simulated import reads
 from pr3dict.venues.simulated.exchange import NO_DATA, SimulatedExchange
 from pr3dict.venues.simulated.faults import (
     NO_CHANGE_FAULT,
@@ -278,7 +279,7 @@ class Venue:
     def trade_foreign(self, market: int, side: int, contracts: int) -> e.Filled | None:
         """Somebody else on our account trades at the touch; None where there is nothing to trade with."""
         self.advance()
-        touch = self.exchange.book(market)
+        touch = reads.touch(self.exchange, market)
         price = touch[1] if side == d.BID else touch[0]
         if price <= 0 or self.exchange.world.exchange_books[market].status != d.ACTIVE:
             return None

@@ -60,7 +60,7 @@ def live_command(
     was. Exit code 3: the kill latch is set.
     """
     from pr3dict.cli.config import load_configs, load_kalshi
-    from pr3dict.runtime.live import LiveSpec, with_expiry
+    from pr3dict.runtime.live import LiveSpec, at_venue
     from pr3dict.store.data_dir import DataDir
 
     if confirm not in (None, CONFIRMED):
@@ -77,7 +77,7 @@ def live_command(
         kalshi=load_kalshi(config, given),
         selection=selection,
         config=strategy,
-        risk=with_expiry(risk),
+        risk=at_venue(risk),
         data_dir=DataDir.of(data_dir),
         seconds=seconds,
         view_s=VIEW_S,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pr3dict.risk.limits import RiskConfig
     from pr3dict.runtime.kalshi_access import KalshiAccess, Selection
     from pr3dict.runtime.spec import BacktestSpec
+    from pr3dict.venues.kalshi.settings import KalshiConfig
 
 MAX_SPEED = 1_000_000.0
 MAX_PORT = 65_535
@@ -113,13 +114,10 @@ def paper_command(
     was. Exit code 3: the kill latch is set. docs/paper.md is the manual.
     """
     from pr3dict.cli.backtest import spec_of
-    from pr3dict.cli.config import load_configs
+    from pr3dict.cli.config import load_configs, load_kalshi
     from pr3dict.cli.report import check_target
 
-    if sum((bool(replay), exchange is not None, venue is not None)) != 1 or (tapes and not replay):
-        raise UsageError(
-            "say what to trade, one of: --replay and tapes (files, folders or patterns), --venue, --exchange"
-        )
+    check_source(replay, tapes, exchange, venue)
     if venue is None and (url or market or event or series or max_markets or env != DEFAULT_ENV):
         raise UsageError("--env, --url, --market, --event, --series and --max-markets go with --venue")
     selection = selection_of(market, event, series, max_markets)
@@ -127,10 +125,11 @@ def paper_command(
         raise UsageError(f"--seconds: {seconds} is not above 0")
     pace = parse_speed(speed)
     given = assignments or []
+    tables = ("risk.",) if venue is None else ("risk.", "kalshi.")
     spec = spec_of(
         preset=preset,
         config=config,
-        assignments=[one for one in given if not one.strip().startswith("risk.")],
+        assignments=[one for one in given if not one.strip().startswith(tables)],
         policy=policy,
         queue=queue,
         queue_power=queue_power,
@@ -145,7 +144,8 @@ def paper_command(
         trade_remote(exchange, run, data_dir)
     elif venue is not None:
         check_live(run)
-        trade_venue(access_of(venue, env, url), selection, run, data_dir)
+        kalshi = load_kalshi(config, given)
+        trade_venue(access_of(venue, env, url), kalshi, selection, run, data_dir)
     else:
         trade([*(replay or ()), *(tapes or ())], run, data_dir)
 
@@ -230,7 +230,9 @@ def trade_remote(address: str, run: Run, data_dir: Path | None) -> None:
     end(outcome)
 
 
-def trade_venue(access: KalshiAccess, selection: Selection, run: Run, data_dir: Path | None) -> None:
+def trade_venue(
+    access: KalshiAccess, kalshi: KalshiConfig, selection: Selection, run: Run, data_dir: Path | None
+) -> None:
     """Trade on a venue's live market data, and leave with the session's exit code."""
     from dataclasses import replace
 
@@ -239,7 +241,9 @@ def trade_venue(access: KalshiAccess, selection: Selection, run: Run, data_dir: 
     from pr3dict.store.data_dir import DataDir
 
     place = DataDir.of(data_dir)
-    spec = KalshiPaperSpec(access, selection, run.spec, run.risk, place, seconds=run.seconds, view_s=VIEW_S)
+    spec = KalshiPaperSpec(
+        access, kalshi, selection, run.spec, run.risk, place, seconds=run.seconds, view_s=VIEW_S
+    )
     with messages.status("Loading the brain (compiled once, up to two minutes)..."):
         warm_engine()
     quiet = run.as_json and not run.headless
@@ -254,6 +258,16 @@ def trade_venue(access: KalshiAccess, selection: Selection, run: Run, data_dir: 
     else:
         show_outcome(outcome, "Paper session", None)
     end(outcome)
+
+
+def check_source(
+    replay: list[str] | None, tapes: list[str] | None, exchange: str | None, venue: str | None
+) -> None:
+    """Raises `UsageError` where it is not said, or said twice, what is traded."""
+    if sum((bool(replay), exchange is not None, venue is not None)) != 1 or (tapes and not replay):
+        raise UsageError(
+            "say what to trade, one of: --replay and tapes (files, folders or patterns), --venue, --exchange"
+        )
 
 
 def check_live(run: Run) -> None:

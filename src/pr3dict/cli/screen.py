@@ -177,6 +177,10 @@ def market_table(status: Status, width: int) -> Table:
             escape(condition(market)),
         ]
         view.add_row(*cells, style=None if market["status"] in ("active", "post_only") else "dim")
+    past = status.get("past", {})
+    if past.get("markets"):
+        cells = [f"{past['markets']:,} more", *[""] * (len(columns) - 4)]
+        view.add_row(*cells, f"{past['fills']:,}", signed(past["pnl"]), "paid", style="dim")
     return view
 
 
@@ -292,7 +296,8 @@ def screen(
     """
     told = [*warnings(status), *adapter_lines(status)]
     notes = [*simulated(status), *notes]
-    lines = FIXED_LINES + len(status["markets"]) + sum(len(note) // width + 1 for note in notes) + len(told)
+    rows = len(status["markets"]) + bool(status.get("past", {}).get("markets"))
+    lines = FIXED_LINES + rows + sum(len(note) // width + 1 for note in notes) + len(told)
     gap: list[RenderableType] = [""] if height is None or height >= lines + GAPS + FILLS_SHOWN else []
     fills = FILLS_SHOWN if height is None else min(max(height - lines - GAPS * len(gap), 0), FILLS_SHOWN)
     parts: list[RenderableType] = [Text.from_markup(title(status))]

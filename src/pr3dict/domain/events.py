@@ -503,7 +503,8 @@ class Released(Event, frozen=True, kw_only=True, tag=snake_case):
 
 
 Control = (
-    Started | Listed | FeesChanged | Stopping | ClockJumped | ClockSkewed | LoopStalled | LogStalled | LogFailed | Latched
+    Started | Listed | FeesChanged | Stopping | ClockJumped | ClockSkewed | LoopStalled | LogStalled
+    | LogFailed | Latched
     | Sent | NotSent | Accepted | Refused | AnswerLost | Closed | Reduced | Renewed | RequestRefused
     | Filled | FillFinal | FillVoided
     | OrdersRead | OrderRead | FillsRead | PositionsRead | BalanceRead | BookRead | QueueRead | ReadFailed

@@ -182,6 +182,10 @@ class RiskConfig(Settings):
     renew_before_seconds: Decimal = number(
         "10", SECONDS, "Engine", "", "A resting order is renewed this long before its expiry.",
         low="0.1", high="3600")
+    cash_tolerance: Decimal = number(
+        "0", DOLLARS, "Engine", "",
+        "Difference between the venue's cash and ours that is no drift; `live` takes a cent where it is 0, "
+        "for Kalshi keeps what a scalar payout has below one.", high="1")
     read_retry_seconds: Decimal = number(
         "2", SECONDS, "Engine", "", "A read that failed or proved nothing is asked again after this.",
         low="0.1", high="600")
@@ -288,6 +292,11 @@ class RiskConfig(Settings):
     def renew_before_ns(self) -> int:
         """Time before its expiry at which an order is renewed, in ns."""
         return self.integer("renew_before_seconds")
+
+    @property
+    def cash_tolerance_micros(self) -> int:
+        """Difference of cash that is no drift, in micros."""
+        return self.integer("cash_tolerance")
 
     @property
     def read_retry_ns(self) -> int:

@@ -11,8 +11,7 @@ reading.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,7 +22,7 @@ import structlog
 
 from pr3dict import __version__
 from pr3dict.domain.commands import Action, ReadBook
-from pr3dict.domain.errors import DataError, UsageError, WorkError
+from pr3dict.domain.errors import DataError, UsageError
 from pr3dict.domain.events import Listed, ReadFailed, Started
 from pr3dict.domain.units import NS_PER_SECOND
 from pr3dict.engine.engine import Engine
@@ -31,11 +30,12 @@ from pr3dict.risk.limits import RiskConfig
 from pr3dict.runtime.brain_loader import load_brain
 from pr3dict.runtime.clock import Clock, ClockWatch, EngineTime, SessionClock, SystemClock
 from pr3dict.runtime.inbox import Inbox, LiveSource
-from pr3dict.runtime.kalshi_access import Found, KalshiAccess, Selection, find_markets, renumber
+from pr3dict.runtime.kalshi_access import Found, KalshiAccess, Selection, renumber
 from pr3dict.runtime.kalshi_lives import as_journaled, left_open, reasons
-from pr3dict.runtime.live import LOOK_S, OnFigures, with_expiry
-from pr3dict.runtime.paper import QUEUE_POLL_NS, OnView, PaperResult, known_fills, rules_of
+from pr3dict.runtime.live import OnFigures, end_with, shell_settings, show_figures, with_expiry
+from pr3dict.runtime.paper import OnView, PaperResult, known_fills, rules_of
 from pr3dict.runtime.recovery import Opened, Recovered, open_process, recover
+from pr3dict.runtime.rolling import Rolling, RollingTerms, first_markets
 from pr3dict.runtime.session_replay import session_name, write_end
 from pr3dict.runtime.settings import settings_text
 from pr3dict.runtime.shell import Shell, ShellParts, ShellSettings, in_loop
@@ -50,10 +50,10 @@ from pr3dict.store.recorder import Recorder
 from pr3dict.strategies.market_making import MarketMakingStrategy
 from pr3dict.venues import session
 from pr3dict.venues.kalshi.frames import EventFeeFrame, Frame, LifecycleFrame
-from pr3dict.venues.kalshi.http import KalshiHttp
 from pr3dict.venues.kalshi.markets import Life, Lives
 from pr3dict.venues.kalshi.reads import read_book
-from pr3dict.venues.kalshi.rest import KalshiRest, ReadFailedError
+from pr3dict.venues.kalshi.rest import START_TRIES, KalshiRest, ReadFailedError
+from pr3dict.venues.kalshi.settings import TABLE, KalshiConfig
 from pr3dict.venues.kalshi.venue_watch import VenueWatch
 from pr3dict.venues.simulated.exchange import NO_DATA, SimulatedExchange
 from pr3dict.venues.simulated.live import LiveExchange
@@ -67,11 +67,14 @@ Log = structlog.typing.FilteringBoundLogger
 class KalshiPaperSpec:
     """What is traded on whose data. `spec` is that of a backtest: strategy, queue model, latency, cash.
 
+    Of `kalshi` count the times between two looks at markets and queues.
+
     `seconds` of this machine end the run; None: only a person, a limit or a failure. `on_view` is shown the
     engine each `view_s`, `on_figures` what the venue's stream and the simulated exchange count.
     """
 
     access: KalshiAccess
+    kalshi: KalshiConfig
     selection: Selection
     spec: BacktestSpec
     risk: RiskConfig
@@ -85,6 +88,12 @@ class KalshiPaperSpec:
     def account(self) -> str:
         """Paper, and whose market data it trades on; whoever holds the key has nothing to do with it."""
         return f"paper kalshi {self.access.env}"
+
+    @property
+    def rolling(self) -> RollingTerms:
+        """Which markets are looked for while it runs; the account at the venue has nothing to do with it."""
+        member = self.spec.direct_member
+        return RollingTerms(self.selection, self.kalshi.listing_poll_ns, member, holds_positions=False)
 
     @property
     def simulation(self) -> dict[str, Any]:
@@ -123,9 +132,10 @@ async def kalshi_paper_session(spec: KalshiPaperSpec, log: Log, *, clock: Clock 
         http = spec.access.http(session_clock, answer_s=spec.risk.answer_timeout_ns / NS_PER_SECOND)
         undo.push_async_callback(http.close)
         load_brain()
-        plan = await _plan(spec, KalshiRest(http), opened, session_clock, clock, log)
+        patient = KalshiRest(http, tries=START_TRIES)
+        plan = await _plan(spec, patient, opened, session_clock, clock, log)
         source = LiveSource(Inbox(), time, {}, {listed.market: listed.venue for listed in plan.listings})
-        venue = PaperVenue(spec, plan, opened.journal, http, source, session_clock)
+        venue = PaperVenue(spec, plan, opened.journal, KalshiRest(http), source, session_clock)
         source.add_wire("kalshi", venue)
         undo.push_async_callback(venue.close)
         await venue.start()
@@ -133,10 +143,11 @@ async def kalshi_paper_session(spec: KalshiPaperSpec, log: Log, *, clock: Clock 
         first = engine.number + 1
         recorder = Recorder(spec.data_dir.tapes / session_name(spec.data_dir.tapes, first))
         undo.pop_all()  # from here on the shell gives everything back
-    parts = _parts(spec, opened, engine, source, venue, recorder, clock, log)
+    rolling = Rolling(venue, engine, venue.exchange, spec.rolling, session_clock, log, plan.listings)
+    parts = _parts(spec, opened, rolling, source, venue, recorder, clock, log)
     parts.trader.pending += plan.found.inputs
     crash_point("recovery.ready")
-    code = await Shell(parts, _shell_settings(spec, clock)).run()
+    code = await Shell(parts, shell_settings(spec.risk, spec.seconds, spec.view_s, clock)).run()
     if code == 0:
         write_end(recorder.folder, engine)
     return PaperResult(code, first, engine.view(), plan.found, engine.state_hash(), recorder.folder)
@@ -168,16 +179,15 @@ async def _plan(
     log: Log,
 ) -> Plan:
     """Read what the venue lists, fold the journal, and bring the two together."""
-    now_ns = session_clock.now_ns()
-    listed = await find_markets(rest, spec.selection, now_ns=now_ns, direct_member=spec.spec.direct_member)
+    listed, _ = await first_markets(rest, spec.rolling, spec.seconds, session_clock, log)
     _say_left_out(listed, spec.selection, log)
     chosen = tuple(map(_without_us, listed.lives))
     started = Started(
         version=__version__,
         account=spec.account,
-        settings=settings_text(spec.spec.config, spec.risk),
+        settings=settings_text(spec.spec.config, spec.risk, **{TABLE: spec.kalshi.model_dump(mode="json")}),
         cash_micros=spec.spec.cash_micros,
-        day_offset_ns=trading_day_offset_ns("kalshi", now_ns),
+        day_offset_ns=trading_day_offset_ns("kalshi", session_clock.now_ns()),
     )
     listings = tuple(life.listing for life in chosen)
     found = recover(partial(_engine, spec), opened, started, listings, clock=clock, log=log)
@@ -220,7 +230,7 @@ class PaperVenue(VenueWatch):
         spec: KalshiPaperSpec,
         plan: Plan,
         journal: Journal,
-        http: KalshiHttp,
+        rest: KalshiRest,
         sink: session.Sink,
         clock: session.Clock,
     ) -> None:
@@ -232,13 +242,13 @@ class PaperVenue(VenueWatch):
             self._resubscribe,
             [life.listing.market for life in plan.lives],
             latency_ns=spec.spec.latency_ms * 1_000_000,
-            queue_ns=QUEUE_POLL_NS,
+            queue_ns=spec.kalshi.queue_poll_ns,
         )
         lives = Lives(plan.lives)
+        lives.know({listed.ticker: listed.market for listed in plan.listings})
         streams = spec.access.streams(clock, exchange, lives.rows, self.hear, private=False)
-        super().__init__(KalshiRest(http), lives, exchange, clock, streams)
+        super().__init__(rest, lives, exchange, clock, streams)
         self.exchange = exchange
-        self._http = http
 
     async def start(self) -> None:
         """Say how the markets stand, and begin to follow them.
@@ -254,7 +264,7 @@ class PaperVenue(VenueWatch):
         await self._end_tasks()
         if self.streams is not None:
             await self.streams.close()
-        await self._http.close()
+        await self.rest.http.close()
 
     def hear(self, frame: Frame, now_ns: int) -> None:
         """A frame of the streams about a market's life or its fee; raises `DataError`."""
@@ -288,8 +298,8 @@ class PaperVenue(VenueWatch):
         """Counts for `status`."""
         streams, exchange = self.streams, self.exchange
         return {
-            "requests": self._http.requests,
-            "rate_limited": self._http.rate_limited,
+            "requests": self.rest.http.requests,
+            "rate_limited": self.rest.http.rate_limited,
             "unknown_words": sum(self.lives.unknown_words.values()),
             "malformed": 0 if streams is None else streams.malformed,
             "gaps": 0 if streams is None else streams.sequences.gaps,
@@ -321,16 +331,20 @@ def _exchange(spec: KalshiPaperSpec, plan: Plan, journal: Journal) -> SimulatedE
 def _parts(
     spec: KalshiPaperSpec,
     opened: Opened,
-    engine: Engine,
+    rolling: Rolling,
     source: LiveSource,
     venue: PaperVenue,
     recorder: Recorder,
     clock: Clock,
     log: Log,
 ) -> ShellParts:
-    companions = {"kalshi": partial(_watch, venue)}
+    engine = rolling.engine
+    companions: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+        "kalshi": partial(end_with, venue),
+        "markets": rolling.run,
+    }
     if spec.on_figures is not None:
-        companions["figures"] = partial(_show, venue, spec.on_figures, spec.view_s)
+        companions["figures"] = partial(show_figures, venue.figures, spec.on_figures, spec.view_s)
     return ShellParts(
         engine=engine,
         trader=Trader(engine, venues=(*engine.venues, "kalshi"), crash_point=crash_point),
@@ -349,27 +363,3 @@ def _parts(
         companions=companions,
         facts=lambda: {"adapters": {"kalshi": dict(venue.figures())}, "simulation": spec.simulation},
     )
-
-
-def _shell_settings(spec: KalshiPaperSpec, clock: Clock) -> ShellSettings:
-    return ShellSettings(
-        stop_timeout_s=spec.risk.stop_timeout_ns / NS_PER_SECOND,
-        run_s=spec.seconds,
-        view_s=spec.view_s,
-        inline_journal=not isinstance(clock, SystemClock),
-    )
-
-
-async def _watch(venue: PaperVenue) -> None:
-    """End with the market data: a task of theirs that died must not wait to be noticed."""
-    while True:
-        await asyncio.sleep(LOOK_S)
-        failure = venue.failure()
-        if failure is not None:
-            raise WorkError(f"following Kalshi failed: {failure}") from failure
-
-
-async def _show(venue: PaperVenue, on_figures: OnFigures, view_s: float) -> None:
-    while True:
-        on_figures(venue.figures())
-        await asyncio.sleep(view_s)

@@ -28,13 +28,13 @@ from pr3dict.risk.limits import RiskConfig
 from pr3dict.runtime.brain_loader import load_brain
 from pr3dict.runtime.clock import Clock, ClockWatch, EngineTime, SessionClock, SystemClock
 from pr3dict.runtime.inbox import Inbox, LiveSource
-from pr3dict.runtime.kalshi_access import Found, KalshiAccess, Selection, find_markets, renumber
+from pr3dict.runtime.kalshi_access import Found, KalshiAccess, Selection, renumber
 from pr3dict.runtime.kalshi_lives import as_journaled, left_open, reasons
 from pr3dict.runtime.listing import numbered
 from pr3dict.runtime.order_groups import GroupFile, KnownGroup
 from pr3dict.runtime.paper import OnView, PaperResult
 from pr3dict.runtime.recovery import Opened, Recovered, open_process, recover
-from pr3dict.runtime.rolling import Rolling, RollingTerms, strangers
+from pr3dict.runtime.rolling import Rolling, RollingTerms, first_markets, strangers
 from pr3dict.runtime.session_replay import session_name, write_end
 from pr3dict.runtime.settings import settings_text
 from pr3dict.runtime.shell import Shell, ShellParts, ShellSettings, in_loop
@@ -50,8 +50,10 @@ from pr3dict.venues.kalshi.adapter import AdapterTerms, KalshiWire, group_limit
 from pr3dict.venues.kalshi.markets import Life
 from pr3dict.venues.kalshi.rest import START_TRIES, KalshiRest
 from pr3dict.venues.kalshi.settings import TABLE, KalshiConfig
+from pr3dict.venues.kalshi.venue_watch import VenueWatch
 
 ORDER_LIFE_S: Final = 120  # of an order where no life is set: what a dead process leaves ends by itself
+CASH_TOLERANCE: Final = "0.01"  # what a scalar payout has below a cent is kept
 LOOK_S: Final = 0.25  # between two looks at the adapter's tasks
 PREFIXES: Final = "prefixes"
 PREFIX_BYTES: Final = 8
@@ -101,7 +103,7 @@ async def live_session(spec: LiveSpec, log: Log, *, clock: Clock | None = None) 
     step, for its time must not pass while a disk writes.
     """
     clock = SystemClock() if clock is None else clock
-    spec = replace(spec, risk=with_expiry(spec.risk))
+    spec = replace(spec, risk=at_venue(spec.risk))
     async with AsyncExitStack() as undo:
         opened = open_process(spec.data_dir, spec.access.account)
         undo.callback(opened.close)
@@ -123,12 +125,11 @@ async def live_session(spec: LiveSpec, log: Log, *, clock: Clock | None = None) 
         first = plan.found.engine.number + 1
         recorder = Recorder(spec.data_dir.tapes / session_name(spec.data_dir.tapes, first))
         undo.pop_all()  # from here on the shell gives everything back
-    terms = RollingTerms(spec.selection, spec.kalshi.listing_poll_ns, spec.kalshi.direct_member)
-    rolling = Rolling(wire, plan.found.engine, source, terms, session, log, plan.listings)
+    rolling = Rolling(wire, plan.found.engine, source, _rolling(spec), session, log, plan.listings)
     parts = _parts(spec, opened, rolling, source, wire, recorder, clock, log)
     parts.trader.pending += plan.found.inputs
     crash_point("recovery.ready")
-    code = await Shell(parts, _shell_settings(spec, clock)).run()
+    code = await Shell(parts, shell_settings(spec.risk, spec.seconds, spec.view_s, clock)).run()
     engine = plan.found.engine
     if code == 0:
         write_end(recorder.folder, engine)
@@ -138,6 +139,12 @@ async def live_session(spec: LiveSpec, log: Log, *, clock: Clock | None = None) 
 def with_expiry(risk: RiskConfig) -> RiskConfig:
     """The same limits with an expiry on every order, which a live process never goes without."""
     return risk if risk.order_life_ns else risk.with_changes(order_life_seconds=ORDER_LIFE_S)
+
+
+def at_venue(risk: RiskConfig) -> RiskConfig:
+    """`with_expiry`, and the cent below which Kalshi's cash may differ from the sum of what it pays."""
+    risk = with_expiry(risk)
+    return risk if risk.cash_tolerance_micros else risk.with_changes(cash_tolerance=CASH_TOLERANCE)
 
 
 # --- what a start finds -----------------------------------------------------------------------------
@@ -163,9 +170,7 @@ async def _plan(
     spec: LiveSpec, rest: KalshiRest, opened: Opened, session: SessionClock, clock: Clock, log: Log
 ) -> Plan:
     """Read what the venue lists and holds, fold the journal, and bring the two together."""
-    member = spec.kalshi.direct_member
-    listed = await find_markets(rest, spec.selection, now_ns=session.now_ns(), direct_member=member)
-    held = {one.ticker: int(one.position_fp) for one in await rest.positions(count_filter="position")}
+    listed, held = await first_markets(rest, _rolling(spec), spec.seconds, session, log)
     cash_micros = int((await rest.balance()).balance_dollars)
     started = Started(
         version=__version__,
@@ -192,6 +197,10 @@ async def _plan(
     log.info("markets", followed=len(lives), chosen=len(chosen), left_out=len(listed.left_out))
     groups = Groups(GroupFile(spec.data_dir.path), spec.kalshi.subaccount)
     return Plan(found, lives, _terms(spec.kalshi, runs), groups)
+
+
+def _rolling(spec: LiveSpec) -> RollingTerms:
+    return RollingTerms(spec.selection, spec.kalshi.listing_poll_ns, spec.kalshi.direct_member)
 
 
 def _engine(spec: LiveSpec) -> Engine:
@@ -296,11 +305,11 @@ def _parts(
 ) -> ShellParts:
     engine = rolling.engine
     companions: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
-        "kalshi": partial(_watch, wire),
+        "kalshi": partial(end_with, wire),
         "markets": rolling.run,
     }
     if spec.on_figures is not None:
-        companions["figures"] = partial(_show, wire, spec.on_figures, spec.view_s)
+        companions["figures"] = partial(show_figures, wire.figures, spec.on_figures, spec.view_s)
     return ShellParts(
         engine=engine,
         trader=Trader(engine, venues=(*engine.venues, "kalshi"), crash_point=crash_point),
@@ -322,25 +331,29 @@ def _parts(
     )
 
 
-def _shell_settings(spec: LiveSpec, clock: Clock) -> ShellSettings:
+def shell_settings(risk: RiskConfig, seconds: float | None, view_s: float, clock: Clock) -> ShellSettings:
+    """Of a process at a venue; on another clock than this machine's a write to disk must take no time."""
     return ShellSettings(
-        stop_timeout_s=spec.risk.stop_timeout_ns / NS_PER_SECOND,
-        run_s=spec.seconds,
-        view_s=spec.view_s,
+        stop_timeout_s=risk.stop_timeout_ns / NS_PER_SECOND,
+        run_s=seconds,
+        view_s=view_s,
         inline_journal=not isinstance(clock, SystemClock),
     )
 
 
-async def _watch(wire: KalshiWire) -> None:
+async def end_with(venue: VenueWatch) -> None:
     """End with the adapter: a task of it that died must not wait for the next command to be noticed."""
     while True:
         await asyncio.sleep(LOOK_S)
-        failure = wire.failure()
+        failure = venue.failure()
         if failure is not None:
             raise WorkError(f"the Kalshi adapter failed: {failure}") from failure
 
 
-async def _show(wire: KalshiWire, on_figures: OnFigures, view_s: float) -> None:
+async def show_figures(
+    figures: Callable[[], Mapping[str, int]], on_figures: OnFigures, view_s: float
+) -> None:
+    """Hand on what an adapter counts, each `view_s`."""
     while True:
-        on_figures(wire.figures())
+        on_figures(figures())
         await asyncio.sleep(view_s)

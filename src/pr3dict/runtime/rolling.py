@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from pr3dict.domain.errors import DataError, WorkError
+from pr3dict.domain.errors import DataError, UsageError, WorkError
 from pr3dict.domain.events import Listed
 from pr3dict.domain.market import KALSHI_STATUS, MarketStatus
 from pr3dict.domain.units import NS_PER_SECOND, format_contracts
@@ -26,7 +26,7 @@ from pr3dict.runtime.listing import numbered
 from pr3dict.venues.kalshi.frames import LifecycleMessage
 from pr3dict.venues.kalshi.markets import Life
 from pr3dict.venues.kalshi.models import Market
-from pr3dict.venues.kalshi.rest import ReadFailedError
+from pr3dict.venues.kalshi.rest import KalshiRest, ReadFailedError
 from pr3dict.venues.kalshi.venue_watch import VenueWatch
 from pr3dict.venues.session import Clock, Sink
 
@@ -39,6 +39,7 @@ MOST_TRIES: Final = 6  # of a market that is not found yet; the next list has it
 A_LOOK: Final = 100  # tickers of one call
 MOST_NEWS: Final = 5_000
 MOST_EVENTS: Final = 10_000  # of which we remember whether they are wanted
+NOT_FOUND: Final = 404
 NO_LIMIT: Final = 1 << 30
 NAMED: Final = 20  # new markets that a log names one by one
 _OPEN: Final = (MarketStatus.INITIALIZED, MarketStatus.ACTIVE, MarketStatus.PAUSED)
@@ -79,6 +80,46 @@ def strangers(held: Mapping[str, int], known: Iterable[Listed]) -> dict[str, str
         for ticker, position in held.items()
         if position and ticker not in ours
     }
+
+
+async def first_markets(
+    rest: KalshiRest, terms: RollingTerms, seconds: float | None, clock: Clock, log: Log
+) -> tuple[Found, dict[str, int]]:
+    """The markets of the selection, and what the account holds, in micro-contracts by ticker.
+
+    Between two markets of a series none is open: where nothing is held either, one is waited for, at most
+    `seconds`.
+
+    Raises:
+        UsageError: there is no such series.
+        ReadFailedError: Kalshi does not answer.
+        DataError: what it answers can't be read.
+    """
+    selection, began_ns = terms.selection, clock.now_ns()
+    said = False
+    while True:
+        now_ns = clock.now_ns()
+        found = await find_markets(rest, selection, now_ns=now_ns, direct_member=terms.direct_member)
+        listed = await rest.positions(count_filter="position") if terms.holds_positions else ()
+        held = {one.ticker: int(one.position_fp) for one in listed}
+        is_late = seconds is not None and now_ns - began_ns >= seconds * NS_PER_SECOND
+        if found.lives or held or is_late or not (terms.poll_ns and selection.series):
+            return found, held
+        if not said:
+            await _check_series(rest, selection.series)
+            log.warning("no market is open yet", waits_for=list(selection.series))
+        said = True
+        await clock.sleep(min(terms.poll_ns, RETRY_NS))
+
+
+async def _check_series(rest: KalshiRest, tickers: Iterable[str]) -> None:
+    for ticker in tickers:
+        try:
+            await rest.series(ticker)
+        except ReadFailedError as error:
+            if error.status == NOT_FOUND:
+                raise UsageError(f"--series: Kalshi knows no series {ticker!r}") from None
+            raise
 
 
 class Rolling:

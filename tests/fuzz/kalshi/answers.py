@@ -1,4 +1,4 @@
-"""Damaged answers through requests, readers and the adapter: judged by the table, no number but what is said."""
+"""Damaged answers through requests, readers and the adapter: judged by the table, numbers only as said."""
 
 from __future__ import annotations
 
@@ -12,6 +12,24 @@ import msgspec
 from fuzz import honest
 from fuzz.damage import Sample, damage
 from fuzz.honest import Lie
+from fuzz.kalshi.checks import (
+    TOTAL,
+    check_balance,
+    check_book,
+    check_created,
+    check_fills,
+    check_order,
+    check_orders,
+    check_positions,
+    check_queue,
+    check_repeated,
+    check_settled,
+    check_taken_out,
+    item,
+    refuses,
+    same,
+    verdicts,
+)
 from fuzz.kalshi.world import GROUP, LIMITS, SECOND, TICKERS, World, idle
 from pr3dict.domain import commands as c
 from pr3dict.domain import events as e
@@ -42,33 +60,31 @@ ERRORS: Final = [
     )
 ]  # fmt: skip
 CORPUS: Final = [*BY_NAME.values(), *ERRORS]
-STATUSES: Final = (200, 201, 202, 299, 301, 304, 400, 401, 403, 404, 408, 409, 410, 413, 415, 418, 422, 429, 431, 500, 502, 503)
-SURE: Final = frozenset({400, 401, 403, 404, 405, 406, 410, 411, 413, 414, 415, 422, 431})
-CONFLICTS: Final = ("fill_or_kill_insufficient_resting_volume", "trading_is_paused", "exchange_is_paused")
-TOTAL: Final = 10_000_000
+STATUSES: Final = (
+    200,
+    201,
+    202,
+    299,
+    301,
+    304,
+    400,
+    401,
+    403,
+    404,
+    408,
+    409,
+    410,
+    413,
+    415,
+    418,
+    422,
+    429,
+    431,
+    500,
+    502,
+    503,
+)
 _read_fill_frame: Final = reader_of(FillFrame)
-
-
-def verdicts(status: int, raw: bytes) -> set[str]:
-    """What the table of docs/venues/kalshi.md makes of an answer, for each way to read it."""
-    if 200 <= status < 300:
-        return {"accepted"}
-    if status == 429:
-        return {"refused"}
-    found = {_verdict(status, value) for value in honest.readings(raw, strict=True)}
-    return found or {"unknown"}
-
-
-def _verdict(status: int, value: Any) -> str:
-    inner = value.get("error", value) if isinstance(value, dict) else None
-    said = isinstance(inner, str) or (
-        isinstance(inner, dict) and any(inner.get(k) not in (None, "") for k in ("code", "message", "msg"))
-    )
-    if not said:
-        return "unknown"
-    if status == 409:
-        return "refused" if isinstance(inner, dict) and inner.get("code") in CONFLICTS else "unknown"
-    return "refused" if status in SURE else "unknown"
 
 
 class Answers:
@@ -138,10 +154,11 @@ class Answers:
     def _fitting(self, name: str, sample: Sample) -> Any:
         """An answer that is about the orders that are asked about."""
         value = sample.value()
-        for place, item in enumerate([value] if name == "place" else value["orders"]):
-            item.pop("order_id", None) if name == "cancel_batch" else None
-            if name != "cancel_batch":
-                item["client_order_id"] = f"test-{self.next_order + place}"
+        for place, one in enumerate([value] if name == "place" else value["orders"]):
+            if name == "cancel_batch":
+                one.pop("order_id", None)
+            else:
+                one["client_order_id"] = f"test-{self.next_order + place}"
         return value
 
     async def take(self, name: str, status: int, raw: bytes, sample: str) -> str:
@@ -194,7 +211,7 @@ class Answers:
     async def _place(self, answer: Answer) -> None:
         order = self._new(1)[0]
         sent, *rest = await self._ask(answer, "POST", ORDERS, order)
-        _is(sent, e.Sent(order_id=order.order_id))
+        same(sent, e.Sent(order_id=order.order_id))
         self._check_placed(answer, order, rest, lambda value: value)
 
     async def _place_batch(self, answer: Answer) -> None:
@@ -203,7 +220,9 @@ class Answers:
         events = await self._ask(answer, "POST", f"{ORDERS}/batched", *orders)
         for place, order in enumerate(orders):
             rest = [x for x in events if x.order_id == order.order_id][1:]  # type: ignore[union-attr]
-            self._check_placed(answer, order, rest, lambda value, place=place: _item(value, place, len(orders)))
+            self._check_placed(
+                answer, order, rest, lambda value, place=place: item(value, place, len(orders))
+            )
 
     def _check_placed(
         self, answer: Answer, order: c.Place, rest: Sequence[e.Control], item: Callable[[Any], Any]
@@ -211,7 +230,7 @@ class Answers:
         first, *more = rest
         if isinstance(first, e.Accepted):
             answer.is_judged("accepted")
-            honest.any_reading(answer.raw, lambda value: _check_created(item(value), order, first, more))
+            honest.any_reading(answer.raw, lambda value: check_created(item(value), order, first, more))
             return
         if more:
             raise Lie(f"{rest} of one order")
@@ -219,10 +238,10 @@ class Answers:
             if not 200 <= answer.status < 300:
                 answer.is_judged("refused")
             else:
-                honest.any_reading(answer.raw, lambda value: _is(_refuses(item(value)), True))
+                honest.any_reading(answer.raw, lambda value: same(refuses(item(value)), True))
                 answer.became = "refused"
         else:
-            _is(type(first), e.AnswerLost)
+            same(type(first), e.AnswerLost)
             answer.is_unknown()
 
     async def _cancel(self, answer: Answer) -> None:
@@ -239,20 +258,22 @@ class Answers:
         again = "refused" in verdicts(answer.status, answer.raw)
         for place, order in enumerate(orders):
             (event,) = [x for x in events if x.order_id == order.order_id]  # type: ignore[union-attr]
-            self._check_canceled(answer, event, lambda value, place=place: _item(value, place, 4), retried=again)
+            self._check_canceled(
+                answer, event, lambda value, place=place: item(value, place, 4), retried=again
+            )
 
     def _check_canceled(
         self, answer: Answer, event: e.Control, item: Callable[[Any], Any], *, retried: bool
     ) -> None:
         match event:
             case e.Closed() if retried:
-                _is(event.filled, 0)
+                same(event.filled, 0)
                 answer.became = "refused"
             case e.Closed():
                 answer.is_judged("accepted")
-                honest.any_reading(answer.raw, lambda value: _check_taken_out(item(value), event))
+                honest.any_reading(answer.raw, lambda value: check_taken_out(item(value), event))
             case e.RequestRefused() if 200 <= answer.status < 300:
-                honest.any_reading(answer.raw, lambda value: _is(_refuses(item(value)), True))
+                honest.any_reading(answer.raw, lambda value: same(refuses(item(value)), True))
                 answer.became = "refused"
             case e.RequestRefused():
                 answer.is_judged("refused")
@@ -287,12 +308,12 @@ class Answers:
             answer.is_judged("accepted")
             if isinstance(event, e.Reduced):
                 honest.any_reading(
-                    answer.raw, lambda value: _is(event.remaining, honest.size(value["remaining_count"]))
+                    answer.raw, lambda value: same(event.remaining, honest.size(value["remaining_count"]))
                 )
         elif isinstance(event, e.RequestRefused):
             answer.is_judged("refused")
         else:
-            _is(type(event), e.AnswerLost)
+            same(type(event), e.AnswerLost)
             answer.is_unknown()
 
     async def _renew_unknown(self, answer: Answer) -> None:
@@ -303,7 +324,7 @@ class Answers:
         (event,) = await self._ask(answer, "GET", "/portfolio/orders/o-1", command)
         answer.became = "accepted" if isinstance(event, e.Renewed) else "refused"
         if isinstance(event, e.Renewed):
-            honest.any_reading(answer.raw, lambda value: _check_repeated(self.world.last, value["order"]))
+            honest.any_reading(answer.raw, lambda value: check_repeated(self.world.last, value["order"]))
 
     # --- reads --------------------------------------------------------------------------------------
 
@@ -322,43 +343,44 @@ class Answers:
             honest.any_reading(answer.raw, lambda value: check(event, value))
 
     async def _read_orders(self, answer: Answer) -> None:
-        await self._read(answer, "/portfolio/orders", c.ReadOrders(venue="kalshi"), _check_orders)
+        await self._read(answer, "/portfolio/orders", c.ReadOrders(venue="kalshi"), check_orders)
 
     async def _read_order(self, answer: Answer) -> None:
         order_id, self.next_order = self.next_order, self.next_order + 1
         command = c.ReadOrder(order_id=order_id, market=0, venue_id="o-1")
-        await self._read(answer, "/portfolio/orders/o-1", command, _check_order)
+        await self._read(answer, "/portfolio/orders/o-1", command, check_order)
 
     async def _read_fills(self, answer: Answer) -> None:
         command = c.ReadFills(venue="kalshi", since_ns=self.world.pace.now_ns())
-        await self._read(answer, "/portfolio/fills", command, _check_fills)
+        await self._read(answer, "/portfolio/fills", command, check_fills)
 
     async def _read_positions(self, answer: Answer) -> None:
-        await self._read(answer, "/portfolio/positions", c.ReadPositions(venue="kalshi"), _check_positions)
+        await self._read(answer, "/portfolio/positions", c.ReadPositions(venue="kalshi"), check_positions)
 
     async def _read_balance(self, answer: Answer) -> None:
-        await self._read(answer, "/portfolio/balance", c.ReadBalance(venue="kalshi"), _check_balance)
+        await self._read(answer, "/portfolio/balance", c.ReadBalance(venue="kalshi"), check_balance)
 
     async def _read_book(self, answer: Answer) -> None:
-        await self._read(answer, "/markets/KXA-1/orderbook", c.ReadBook(market=0), _check_book)
+        await self._read(answer, "/markets/KXA-1/orderbook", c.ReadBook(market=0), check_book)
 
     async def _as_of(self, answer: Answer) -> None:
         now_ns = self.world.pace.now_ns() + SECOND
         await self._read(
             answer, "/exchange/user_data_timestamp", c.ReadBalance(venue="kalshi"),
-            lambda event, value: _is(event.as_of_ns, min(now_ns, honest.moment(value["as_of_time"]))),
+            lambda event, value: same(event.as_of_ns, min(now_ns, honest.moment(value["as_of_time"]))),
         )  # fmt: skip
 
     async def _queue(self, answer: Answer) -> None:
         world = self.world
         poll = QueuePoll(world.wire.rest, world.wire.orders, world.wire.lives, world.pace, SECOND)
         world.wire.orders.named(7, "o-1")
+        world.wire.orders._by_venue = {"o-1": 7}  # earlier answers gave names to others
         poll.placed(0)
         world.script[:] = [("GET", "/portfolio/orders/queue_positions", (answer.status, answer.raw))]
         found = await _with_time(world, poll.poll())
         answer.became = "refused" if found is None else "accepted"
         for place in () if found is None else found.positions:
-            honest.any_reading(answer.raw, lambda value, place=place: _check_queue(place, value))
+            honest.any_reading(answer.raw, lambda value, place=place: check_queue(place, value))
 
     # --- what a running adapter reads -----------------------------------------------------------------
 
@@ -379,7 +401,7 @@ class Answers:
         await self._tried(answer, "/markets", lambda: world.wire._read_markets(TICKERS))
         for event in world.sink.events:
             if isinstance(event, e.Settled):
-                honest.any_reading(answer.raw, lambda value, event=event: _check_settled(event, value, known))
+                honest.any_reading(answer.raw, lambda value, event=event: check_settled(event, value, known))
 
     async def _limits(self, answer: Answer) -> None:
         world = self.world
@@ -390,7 +412,9 @@ class Answers:
         if answer.became == "accepted":
             honest.any_reading(answer.raw, lambda value: honest.check_model(limits, value))
         world.http.budget.tokens(world.pace.now_ns())
-        world.http.budget.set_limits(msgspec.convert(LIMITS, a.AccountLimits, dec_hook=_cast), world.pace.now_ns())
+        world.http.budget.set_limits(
+            msgspec.convert(LIMITS, a.AccountLimits, dec_hook=_cast), world.pace.now_ns()
+        )
         await world.pace.pass_ns(SECOND)
 
     async def _costs(self, answer: Answer) -> None:
@@ -415,7 +439,9 @@ class Answers:
         world.wire._schedule_due_ns = 0
         world.script[:] = [("GET", "/exchange/schedule", (answer.status, answer.raw))]
         await world.pace.pass_ns(6 * SECOND)
-        answer.became = "refused" if any(isinstance(x, e.Malformed) for x in world.sink.events) else "accepted"
+        answer.became = (
+            "refused" if any(isinstance(x, e.Malformed) for x in world.sink.events) else "accepted"
+        )
 
     async def _status(self, answer: Answer) -> None:
         world = self.world
@@ -427,7 +453,9 @@ class Answers:
         """A group that fired is armed; where it is gone, another is made; it is deleted."""
         world, wire = self.world, self.world.wire
         wire.fired[GROUP] = None
-        verb, path = self.rng.choice((("PUT", "/portfolio/order_groups/"), ("POST", "/portfolio/order_groups/create")))
+        verb, path = self.rng.choice(
+            (("PUT", "/portfolio/order_groups/"), ("POST", "/portfolio/order_groups/create"))
+        )
         world.script[:] = [(verb, path, (answer.status, answer.raw))]
         if verb == "POST":
             world.script.append(("PUT", "/portfolio/order_groups/", (404, b'{"error":{"code":"not_found"}}')))
@@ -445,9 +473,7 @@ class Answers:
     async def _catalogue(self, answer: Answer) -> None:
         path = self.rng.choice(("/markets", "/events", "/series"))
         rest, now_ns, wanted = self.world.wire.rest, self.world.pace.now_ns(), Selection(tickers=TICKERS)
-        await self._tried(
-            answer, path, lambda: find_markets(rest, wanted, now_ns=now_ns, direct_member=True)
-        )
+        await self._tried(answer, path, lambda: find_markets(rest, wanted, now_ns=now_ns, direct_member=True))
 
     async def _incentives(self, answer: Answer) -> None:
         rest = self.world.wire.rest
@@ -459,12 +485,14 @@ class Answers:
         number = f"x-{self.rng.randrange(10**9)}"
         msg = {**bodies.FRAMES["fill"], "order_id": number, "trade_id": number, "client_order_id": None}
         world.script[:] = [("GET", "/portfolio/orders/x-", (answer.status, answer.raw))]
-        world.wire.hear(_read_fill_frame(msgspec.json.encode({"type": "fill", "msg": msg})), world.pace.now_ns())
+        world.wire.hear(
+            _read_fill_frame(msgspec.json.encode({"type": "fill", "msg": msg})), world.pace.now_ns()
+        )
         await world.pace.pass_ns(8 * SECOND)
         filled = [x for x in world.sink.events if isinstance(x, e.Filled)]
         answer.became = "accepted" if filled else "refused"
         for event in filled:
-            _is((event.price, event.size), (4500, 4_000_000))
+            same((event.price, event.size), (4500, 4_000_000))
 
     async def _any_read(self, answer: Answer) -> None:
         kind = next((k for k in READERS if k.__name__ == answer.sample), m.Markets)
@@ -482,10 +510,10 @@ class Answers:
         (order,) = await self._rest()
         good = Answer(200, BY_NAME["Canceled"].raw, "")
         (closed,) = await self._ask(good, "DELETE", ORDERS, c.Cancel(order_id=order.order_id, market=0))
-        _is(closed, e.Closed(order_id=order.order_id, why="none", filled=4_000_000))
+        same(closed, e.Closed(order_id=order.order_id, why="none", filled=4_000_000))
         good = Answer(200, BY_NAME["Balance"].raw, "")
         (read,) = await self._ask(good, "GET", "/portfolio/balance", c.ReadBalance(venue="kalshi"))
-        _is(getattr(read, "cash_micros", None), 123_456_700)
+        same(getattr(read, "cash_micros", None), 123_456_700)
         world.fold()
 
 
@@ -502,7 +530,9 @@ class Answer:
     def is_judged(self, as_: str) -> None:
         """Taken as the table says."""
         if as_ not in verdicts(self.status, self.raw):
-            raise Lie(f"status {self.status} was taken as {as_}, the table says {verdicts(self.status, self.raw)}")
+            raise Lie(
+                f"status {self.status} was taken as {as_}, the table says {verdicts(self.status, self.raw)}"
+            )
         self.became = as_
 
     def is_unknown(self) -> None:
@@ -510,11 +540,6 @@ class Answer:
         if "accepted" not in verdicts(self.status, self.raw):
             self.is_judged("unknown")
         self.became = "unknown"
-
-
-def _is(got: Any, said: Any) -> None:
-    if got != said:
-        raise Lie(f"{str(got)[:200]} is not {str(said)[:200]}")
 
 
 def _cast(kind: type, value: Any) -> Any:
@@ -532,108 +557,3 @@ async def _with_time(world: World, work: Awaitable[Any]) -> Any:
         await idle()
     task.cancel()
     raise Lie("it waits for ever")
-
-
-def _item(value: Any, place: int, count: int) -> Any:
-    if len(value["orders"]) != count:
-        raise Lie("the answer names another number of orders")
-    return value["orders"][place]
-
-
-def _refuses(item: Any) -> bool:
-    code = item["error"]["code"]
-    if not isinstance(code, str):
-        raise Lie("no code")
-    return bool(code) and code != "order_already_exists"
-
-
-def _check_created(item: Any, order: c.Place, event: e.Accepted, more: Sequence[e.Control]) -> None:
-    filled, left = honest.size(item["fill_count"]), honest.size(item["remaining_count"])
-    _is((event.venue_id, event.filled), (item["order_id"], filled))
-    _is(item.get("client_order_id") in (None, f"test-{order.order_id}"), True)
-    _is(bool(event.venue_id), True)
-    _is([x.filled for x in more if isinstance(x, e.Closed)], [] if left else [filled])
-
-
-def _check_taken_out(item: Any, event: e.Closed) -> None:
-    taken = honest.size(item["reduced_by"])
-    _is(event.filled, TOTAL - taken if taken <= TOTAL else -1)
-
-
-def _check_repeated(sent: Any, order: Any) -> None:
-    _is(honest.price(sent["price"]), honest.price(order["yes_price_dollars"]))
-    total = honest.size(order["fill_count_fp"]) + honest.size(order["remaining_count_fp"])
-    _is(honest.decimal(sent["count"], 6), total)
-    _is((sent["side"], order["status"]), (order["book_side"], "resting"))
-
-
-def _check_orders(event: e.OrdersRead, value: Any) -> None:
-    rows = {ticker: row for row, ticker in enumerate(TICKERS)}
-    told = [x for x in value["orders"] if honest.size(x["remaining_count_fp"])]
-    _is(len(event.orders) - len(told) == 0 or bool(value["cursor"]), True)  # else another page follows
-    for order, said in zip(event.orders, told, strict=False):
-        _is((order.venue_id, order.market), (said["order_id"], rows.get(said["ticker"], -1)))
-        _is(order.price, honest.price(said["yes_price_dollars"]))
-        _is(order.remaining, honest.size(said["remaining_count_fp"]))
-        _is(order.filled, honest.size(said["fill_count_fp"]))
-        _is(order.side, {"bid": 0, "ask": 1}[said["book_side"]])
-        expiry = said.get("expiration_time")
-        _is(order.expiry_ns, 0 if expiry is None else honest.moment(expiry))
-
-
-def _check_order(event: e.OrderRead, value: Any) -> None:
-    said = value["order"]
-    _is(event.status, {"resting": "open", "executed": "closed", "canceled": "closed"}[said["status"]])
-    _is((event.venue_id, event.remaining), (said["order_id"], honest.size(said["remaining_count_fp"])))
-    _is(event.filled, honest.size(said["fill_count_fp"]))
-
-
-def _check_fills(event: e.FillsRead, value: Any) -> None:
-    told = {x.get("trade_id") or x.get("fill_id") or "": x for x in value["fills"]}
-    ours = [x for x in told.values() if (x.get("ticker") or x.get("market_ticker")) in TICKERS]
-    _is(len(event.fills) == len(ours) or bool(value["cursor"]), True)
-    for fill, said in zip(event.fills if len(event.fills) == len(ours) else (), ours, strict=False):
-        _is((fill.price, fill.size), (honest.price(said["yes_price_dollars"]), honest.size(said["count_fp"])))
-        _is(fill.fee_micros - fill.rebate_micros, honest.decimal(said["fee_cost"], 6))
-        _is((fill.side, fill.maker), ({"bid": 0, "ask": 1}[said["book_side"]], not said["is_taker"]))
-        at = said.get("created_time")
-        _is(fill.exch_ns, honest.moment(at) if at is not None else honest.MEANINGS["MomentS"](said["ts"]))
-
-
-def _check_positions(event: e.PositionsRead, value: Any) -> None:
-    told = [(x["ticker"], honest.decimal(x["position_fp"], 6)) for x in value["market_positions"]]
-    wanted = [(TICKERS.index(t), max(0, n), max(0, -n)) for t, n in told if n and t in TICKERS]
-    got = [(p.market, p.yes_contracts, p.no_contracts) for p in event.positions]
-    _is(got[: len(wanted)] if value.get("cursor") else got, wanted)
-
-
-def _check_balance(event: e.BalanceRead, value: Any) -> None:
-    _is(event.cash_micros, honest.decimal(value["balance_dollars"], 6))
-
-
-def _check_book(event: e.BookRead, value: Any) -> None:
-    sides = value["orderbook_fp"]
-    best = []
-    for name in ("yes_dollars", "no_dollars"):
-        levels = [(honest.price(price), honest.size(size)) for price, size in sides[name] or ()]
-        best.append(max((price for price, size in levels if size), default=-1))
-    _is((event.bid_price, event.ask_price), (best[0], 10_000 - best[1] if best[1] >= 0 else -1))
-
-
-def _check_queue(place: e.QueueAhead, value: Any) -> None:
-    said = [x for x in value["queue_positions"] if x["order_id"] == "o-1"]
-    _is(place.order_id, 7)
-    _is(place.ahead, honest.size(said[-1]["queue_position_fp"]))
-
-
-def _check_settled(event: e.Settled, value: Any, known: dict[int, int]) -> None:
-    said = [x for x in value["markets"] if x["ticker"] == TICKERS[event.market]][-1]
-    _is(said["status"] in ("settled", "finalized"), True)
-    stated = said.get("settlement_value_dollars")
-    if stated is not None:
-        _is(event.value_micros, 100 * honest.price(stated))
-    elif known[event.market] >= 0:
-        _is(event.value_micros, known[event.market])
-    else:
-        pays = {"yes": (1_000_000, False), "no": (0, False), "void": (0, True)}
-        _is((event.value_micros, event.refund), pays[said["result"]])

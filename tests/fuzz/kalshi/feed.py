@@ -31,10 +31,12 @@ CHANNEL_OF: Final = {
 }  # fmt: skip
 BOOK_TYPES: Final = ("orderbook_delta", "orderbook_snapshot")
 LIFE: Final = (
-    {"event_type": "determined", "result": "yes", "settlement_value": "1.0000", "determination_ts": 1795355999},
+    {"event_type": "determined", "result": "yes", "settlement_value": "1.0000",
+     "determination_ts": 1795355999},
     {"event_type": "settled", "settlement_value": "0.3700", "settled_ts": 1795355999},
     {"event_type": "close_date_updated", "close_ts": 1795455184},
-    {"event_type": "activated"}, {"event_type": "deactivated"}, {"event_type": "created", "open_ts": 1795455184},
+    {"event_type": "activated"}, {"event_type": "deactivated"},
+    {"event_type": "created", "open_ts": 1795455184},
     {"event_type": "price_level_structure_updated",
      "price_ranges": [{"start": "0.0000", "end": "1.0000", "step": "0.0010"}]},
     {"event_type": "price_level_structure_updated", "price_ranges": bodies.RANGES},
@@ -44,8 +46,9 @@ SAMPLES: Final = [
     Sample(kind, {"type": kind, "id": 3, "sid": 4, "seq": 9, "sending_ts_ms": 1795355184001, "msg": msg})
     for kind, msg in {**bodies.FRAMES, **bodies.MARKET_FRAMES}.items()
 ] + [
-    Sample("market_lifecycle_v2", {"type": "market_lifecycle_v2", "sid": 1, "seq": 1, "msg": {"market_ticker": "KXA-1", **m}})
-    for m in LIFE
+    Sample(life, {"type": life, "sid": 1, "seq": 1, "msg": {"market_ticker": "KXA-1", **news}})
+    for life in ("market_lifecycle_v2",)
+    for news in LIFE
 ]  # fmt: skip
 BY_KIND: Final = {sample.name: sample for sample in SAMPLES}
 _NAMES, _WEIGHTS = list(KINDS), list(KINDS.values())
@@ -82,8 +85,12 @@ class Feed:
 
     def _snapshot(self, ticker: str) -> dict[str, Any]:
         rng = self.rng
-        bids = {100 * rng.randrange(30, 46): 10**4 * rng.randrange(1, 10**5) for _ in range(rng.randrange(1, 4))}
-        asks = {100 * rng.randrange(47, 60): 10**4 * rng.randrange(1, 10**5) for _ in range(rng.randrange(1, 4))}
+        bids = {
+            100 * rng.randrange(30, 46): 10**4 * rng.randrange(1, 10**5) for _ in range(rng.randrange(1, 4))
+        }
+        asks = {
+            100 * rng.randrange(47, 60): 10**4 * rng.randrange(1, 10**5) for _ in range(rng.randrange(1, 4))
+        }
         self.true[ticker] = (bids, asks)
         sides = [[[_dollars(p), _contracts(q)] for p, q in sorted(side.items())] for side in (bids, asks)]
         msg = {"market_ticker": ticker, "yes_dollars_fp": sides[0], "no_dollars_fp": sides[1]}
@@ -96,7 +103,11 @@ class Feed:
         prices = (30, 46) if side == 0 else (47, 60)
         price = rng.choice(list(levels)) if levels and rng.random() < 0.6 else 100 * rng.randrange(*prices)
         has = levels.get(price, 0)
-        change = rng.choice((-has, -(has // 2 // 10**4 * 10**4), 5_000_000)) if has else 10**4 * rng.randrange(1, 10**5)
+        change = (
+            rng.choice((-has, -(has // 2 // 10**4 * 10**4), 5_000_000))
+            if has
+            else 10**4 * rng.randrange(1, 10**5)
+        )
         levels[price] = has + change
         if not levels[price]:
             del levels[price]
@@ -166,12 +177,15 @@ class Feed:
         self._check(raw, known)
         became = "accepted" if world.sink.rows or world.sink.events else "ignored"
         became = "refused" if streams.malformed > refused else became
-        if kind in BOOK_TYPES and before[ticker] and not world.sink.rows and _is_unreadable(raw):
+        if kind in BOOK_TYPES and before[ticker] and not world.sink.rows and _is_unreadable(raw, ticker):
             self._lost_one(ticker)
         elif became == "refused" or kind in BOOK_TYPES:
             self._compare()
         for t in TICKERS:
-            told = any(isinstance(x, e.BookInvalid) and x.market == world.wire.lives.rows[t] for x in world.sink.events)
+            told = any(
+                isinstance(x, e.BookInvalid) and x.market == world.wire.lives.rows[t]
+                for x in world.sink.events
+            )
             if before[t] and not streams._decoder.is_synced(t) and not told:
                 raise Lie(f"the book of {t} was dropped without a word")
         if len(world.wire._tasks) != tasks:
@@ -185,7 +199,11 @@ class Feed:
         good = msgspec.json.encode(self._delta(other))
         events, rows = list(self.world.sink.events), list(self.world.sink.rows)
         self.world.sink.clear()
-        self.world.streams.hear(good)
+        try:
+            self.world.streams.hear(good)
+        except StreamLost:
+            self.begin()
+            return
         self._check(good, None)
         if self.world.streams._decoder.is_synced(ticker):
             raise Lie(f"a frame of {ticker} was lost, and its book still counts as whole")
@@ -196,7 +214,9 @@ class Feed:
         decoder = self.world.streams._decoder
         for ticker in TICKERS:
             if decoder.is_synced(ticker) and decoder._books[ticker].sides != self.books[ticker]:
-                raise Lie(f"the book of {ticker} is {decoder._books[ticker].sides}, told was {self.books[ticker]}")
+                raise Lie(
+                    f"the book of {ticker} is {decoder._books[ticker].sides}, told was {self.books[ticker]}"
+                )
 
     # --- what entered --------------------------------------------------------------------------------
 
@@ -259,7 +279,9 @@ class Feed:
                 raise Lie(f"{aux} is not the close time that is stated")
             if one["kind"] == d.TICK:
                 ranges = [{k: band[k] for k in ("start", "end", "step")} for band in msg["price_ranges"]]
-                if self.world.wire.lives[TICKERS[row]].listing.grids[aux] != PriceGrid.from_price_ranges(ranges):
+                if self.world.wire.lives[TICKERS[row]].listing.grids[aux] != PriceGrid.from_price_ranges(
+                    ranges
+                ):
                     raise Lie("another grid than the one that is stated")
 
     def _explain(self, event: e.Control, value: Any, known: dict[str, int] | None) -> None:
@@ -336,7 +358,7 @@ def _touch(touch: tuple[int, int]) -> tuple[int, int]:
 
 
 def book_frame(value: Any) -> tuple[Any, ...] | None:
-    """(kind, ticker, time, ...) of market data; None: another message; raises `Lie` where it can't be read."""
+    """(kind, ticker, time, ...) of market data; None: another message; raises `Lie` for what is neither."""
     if not isinstance(value, dict) or value.get("type") not in (*BOOK_TYPES, "trade", "ticker"):
         return None
     msg = value["msg"] if isinstance(value.get("msg"), dict) else {}
@@ -345,10 +367,10 @@ def book_frame(value: Any) -> tuple[Any, ...] | None:
     ticker, stamp_ms = msg.get("market_ticker"), msg.get("ts_ms")
     if not isinstance(ticker, str):
         raise Lie("no ticker")
-    if stamp_ms is not None:
-        honest.milliseconds(stamp_ms)
     if ticker not in TICKERS or value["type"] == "ticker":
         return None
+    if stamp_ms is not None:
+        honest.milliseconds(stamp_ms)
     if value["type"] == "orderbook_delta":
         side = {"yes": 0, "no": 1}.get(str(msg.get("side")), -1)
         if side < 0:
@@ -356,7 +378,11 @@ def book_frame(value: Any) -> tuple[Any, ...] | None:
         change = honest.decimal(msg.get("delta_fp"), 6)
         return "delta", ticker, stamp_ms, side, honest.resting_price(msg.get("price_dollars")), change
     if value["type"] == "trade":
-        word = msg.get("taker_outcome_side") if msg.get("taker_outcome_side") is not None else msg.get("taker_side")
+        word = (
+            msg.get("taker_outcome_side")
+            if msg.get("taker_outcome_side") is not None
+            else msg.get("taker_side")
+        )
         price, size = honest.resting_price(msg.get("yes_price_dollars")), honest.size(msg.get("count_fp"))
         return "trade", ticker, stamp_ms, {"yes": 0, "no": 1}[word], price, size  # type: ignore[index]
     sides = []
@@ -376,12 +402,18 @@ def _level(level: Any) -> tuple[int, int]:
     return honest.resting_price(level[0]), honest.size(level[1])
 
 
-def _is_unreadable(raw: bytes) -> bool:
+def _names_another(value: Any, ticker: str) -> bool:
+    """Whether a frame says that it is about another of our markets, whose book it then costs."""
+    msg = value.get("msg")
+    return isinstance(msg, dict) and msg.get("market_ticker") in [t for t in TICKERS if t != ticker]
+
+
+def _is_unreadable(raw: bytes, ticker: str) -> bool:
     """Whether no reading of a frame tells anything, not even that it is about something else."""
     for value in honest.readings(raw):
         if not isinstance(value, dict) or not isinstance(value.get("type"), str):
             continue
-        if value["type"] not in BOOK_TYPES:
+        if value["type"] not in BOOK_TYPES or _names_another(value, ticker):
             return False
         try:
             book_frame(value)

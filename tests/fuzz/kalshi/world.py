@@ -1,4 +1,4 @@
-"""The whole adapter of an account on a line that the fuzzer holds: its own clock, answers, frames, and an engine.
+"""The whole adapter of an account on a line that the fuzzer holds: its clock, answers, frames, an engine.
 
 Only the sockets are ours: what a response or a frame says goes through `KalshiHttp`, `KalshiStreams`,
 `KalshiWire`, a `LiveSource` and an `Engine` as in a live process.
@@ -11,7 +11,7 @@ import heapq
 import json
 import random
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import numpy as np
@@ -107,7 +107,7 @@ class _Response:
         self.content = self
         self._body = body
 
-    async def __aenter__(self) -> _Response:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -215,7 +215,9 @@ class World:
             if method == "POST" and path.endswith("/batched"):
                 return {"orders": [self.created(order) for order in body["orders"]]}
             if method == "DELETE" and path.endswith("/batched"):
-                return {"orders": [{"order_id": o["order_id"], "reduced_by": "10.00"} for o in body["orders"]]}
+                return {
+                    "orders": [{"order_id": o["order_id"], "reduced_by": "10.00"} for o in body["orders"]]
+                }
             order_id = path.split("/")[4] if path.count("/") > 3 else ""
             amended = {"order_id": order_id, "remaining_count": "5.00"}
             return {"order_id": order_id, "reduced_by": "10.00"} if method == "DELETE" else amended
@@ -241,11 +243,14 @@ class World:
             ("/portfolio/orders/queue_positions", by_name["QueuePositions"]),
             ("/portfolio/orders/", by_name["OrderAnswer"]), ("/portfolio/orders", by_name["Orders"]),
             ("/portfolio/fills", by_name["Fills"]), ("/portfolio/positions", by_name["Positions"]),
-            ("/portfolio/balance", by_name["Balance"]), ("/markets/KXA-1/orderbook", by_name["OrderbookAnswer"]),
+            ("/portfolio/balance", by_name["Balance"]),
+            ("/markets/KXA-1/orderbook", by_name["OrderbookAnswer"]),
             ("/markets", {"markets": [{**bodies.MARKET, "ticker": t} for t in TICKERS], "cursor": ""}),
-            ("/exchange/user_data_timestamp", {"as_of_time": stamp}), ("/exchange/status", by_name["ExchangeStatus"]),
+            ("/exchange/user_data_timestamp", {"as_of_time": stamp}),
+            ("/exchange/status", by_name["ExchangeStatus"]),
             ("/exchange/schedule", by_name["ScheduleAnswer"]), ("/historical/cutoff", by_name["Cutoff"]),
-            ("/historical/orders", {"orders": [], "cursor": ""}), ("/historical/fills", {"fills": [], "cursor": ""}),
+            ("/historical/orders", {"orders": [], "cursor": ""}),
+            ("/historical/fills", {"fills": [], "cursor": ""}),
             ("/events/fee_changes", by_name["EventFeeChanges"]), ("/events", by_name["Events"]),
             ("/series/fee_changes", by_name["SeriesFeeChanges"]), ("/series", by_name["SeriesAnswer"]),
             ("/account/limits", LIMITS), ("/account/endpoint_costs", by_name["EndpointCosts"]),

@@ -113,7 +113,7 @@ class KalshiStandIn:
         self.tick_s = tick_s
         self._monotonic_ns = monotonic_ns
         self.faults = FaultBox(faults, seed=seed)
-        start = time.time_ns() if start_ns is None else start_ns
+        start, self._wall_ns = time.time_ns() if start_ns is None else start_ns, monotonic_ns()
         cash = dict.fromkeys(shards, round(cash_dollars * MICRO))
         self.venue = Venue(
             catalog or small_catalog(), start_ns=start, cash_micros=cash, faults=self.faults,
@@ -134,7 +134,6 @@ class KalshiStandIn:
         self.port = port
         self._rsa: ApiKey | None = None
         self._start_ns = self._manual_ns = start
-        self._wall_ns = monotonic_ns()
         self._hazard_ns = self._index_ns = start - 1
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -149,7 +148,6 @@ class KalshiStandIn:
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
         await site.start()
         self.port = self._runner.addresses[0][1]
-        self._wall_ns = self._monotonic_ns()
         self._tasks = [asyncio.create_task(self._run())]
         return self
 

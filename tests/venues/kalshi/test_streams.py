@@ -372,3 +372,28 @@ def test_hundreds_of_markets_share_one_connection(live, small):
         assert not streams._snapshots and streams.connections == 1
 
     live(body, markets=many)
+
+
+def test_a_change_that_cannot_be_read_invalidates_its_book_alone(live, small):
+    async def body(venue, ear, streams):
+        await venue.say(
+            "orderbook_delta", "orderbook_delta",
+            market_ticker="KXA-2", price_dollars="0.45x", delta_fp="1.00", side="yes",
+        )  # fmt: skip
+        invalid = await ear.until(BookInvalid)
+        assert (invalid.market, invalid.why) == (1, "gap")
+        await small.until(lambda: len(ear.rows) >= 3)
+        assert set(ear.rows[2]["market"]) == {1}
+        assert len(ear.of(BookInvalid)) == 1
+
+    live(body)
+
+
+def test_a_subscription_of_two_channels_ends_the_connection(live):
+    async def body(venue, ear, streams):
+        sid = venue.channels["orderbook_delta"]
+        await venue.raw({"id": 99, "type": "subscribed", "msg": {"channel": "trade", "sid": sid}})
+        down = await ear.until(FeedDown)
+        assert f"number {sid}" in down.why
+
+    live(body)

@@ -1,4 +1,4 @@
-"""The simulated exchange on live market data: the replay's latencies, holes read against us, payouts, fees."""
+"""The simulated exchange on live market data: the replay's latencies, holes, payouts, fees, new markets."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import random
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from pr3dict.domain.commands import Cancel, CancelAll, Place, ReadOrders, Reduce, Resubscribe
+from pr3dict.domain.errors import DataError
 from pr3dict.domain.events import (
     Accepted,
     BookInvalid,
@@ -98,9 +100,10 @@ class Market:
     def send(self, *commands):
         self.live.send(self.clock.ns, commands)
 
-    def book(self, *levels):
+    def book(self, *levels, market=0):
         """A whole book comes: (side, price, contracts)."""
-        found = rows(*((0, d.SNAPSHOT, side, price, size * CONTRACT) for side, price, size in levels))
+        given = ((0, d.SNAPSHOT, side, price, size * CONTRACT) for side, price, size in levels)
+        found = rows(*given, market=market)
         found["bits"][0] |= d.SNAP_FIRST
         found["bits"][-1] |= d.SNAP_LAST
         self.live.put_rows(found)
@@ -393,3 +396,62 @@ def test_a_venue_that_is_closed_takes_cancels_only():
     market.live.push(FeedAlive(venue="kalshi", venue_ns=5))
     market.send(place(3))
     assert isinstance(market.at(4 * SECOND)[-1], Accepted)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_markets_that_open_under_way_are_as_if_they_had_always_been_there(seed):
+    """Differential: an exchange that grows against one that was opened with all its markets."""
+    rng = random.Random(seed)
+    events = properties.recording(seed, 200)
+    events["exch_ns"] += 2 * SECOND
+    everyone = listings_of(properties.fresh_world())
+    events = events[events["market"] < len(everyone)]
+    late = int(np.flatnonzero(events["market"] == len(everyone) - 1)[0])
+    act = trader(seed, len(everyone))
+    whole = SimulatedExchange(everyone, NO_DATA, rules(queue=1), CASH)
+    grown = SimulatedExchange(everyone[:1], NO_DATA, rules(queue=1), CASH)
+    pending = list(everyone[1:])
+    orders = 0
+    for i, row in enumerate(events):
+        part, now = np.array([row], d.EVENT), int(row["exch_ns"])
+        while pending and (int(row["market"]) >= pending[0].market or i >= late or rng.random() < 0.02):
+            grown.list_more([pending.pop(0)])
+        told = []
+        for exchange in (whole, grown):
+            exchange.extend(part)
+            told.append([(x.exch_ns, x.event) for x in exchange.advance(now)])
+        assert told[0] == told[1]
+        for command in act(part, ()):
+            if isinstance(command, Place) and command.market < len(grown.listings):
+                orders += 1
+                fresh = msgspec.structs.replace(command, order_id=orders)
+                assert whole.place(now, fresh) == grown.place(now, fresh)
+    assert grown.listings == whole.listings and grown.fills() == whole.fills() != ()
+    assert grown.positions() == whole.positions() and grown.cash_micros == whole.cash_micros
+    assert grown.unexplained == () and grown.open_orders() == whole.open_orders()
+    for m in range(len(everyone)):
+        assert reads.snapshot(grown, m).tolist() == reads.snapshot(whole, m).tolist()
+        assert reads.state(grown, m).tolist() == reads.state(whole, m).tolist()
+
+
+def test_further_markets_are_numbered_on():
+    exchange = SimulatedExchange([listing()], NO_DATA, rules(), CASH)
+    with pytest.raises(DataError, match="numbered from 0"):
+        exchange.list_more([listing(2)])
+    assert len(exchange.listings) == 1
+
+
+def test_a_market_that_opens_under_way_waits_for_its_book():
+    market = resting()
+    new = listing(1, book_includes_own=True)
+    market.live.push(new)
+    (heard,) = market.at(3 * SECOND)
+    assert heard == listing(1), "no order of ours is in the book that it shows"
+    market.live.put_rows(rows((7, d.STATUS, 0, 0, 0, d.ACTIVE), market=1))
+    order = msgspec.structs.replace(place(2), market=1)
+    market.send(order)
+    assert isinstance(market.at(4 * SECOND)[-1], Refused)
+    market.book((d.BID, 4_000, 100), (d.ASK, 4_500, 100), market=1)
+    market.send(msgspec.structs.replace(order, order_id=3))
+    assert isinstance(market.at(5 * SECOND)[-1], Accepted)
+    assert [o.order_id for o in market.exchange.open_orders()] == [1, 3]

@@ -324,7 +324,11 @@ class OrderDesk:
         if total == UNKNOWN:
             self._lost(command.order_id, "renew", UNSETTLED)
             return
-        change = self.maker.amend_expiry(command, own)
+        try:
+            change = self.maker.amend_expiry(command, own)
+        except DataError as error:
+            self._lost(command.order_id, "renew", str(error))
+            return
         left = False
 
         def may_leave() -> bool:

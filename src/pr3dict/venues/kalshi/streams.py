@@ -409,7 +409,11 @@ class KalshiStreams:
                 self._on_frame(frame, now_ns)
 
     def _subscribed(self, frame: SubscribedFrame, now_ns: int) -> None:
-        self._channel_of[int(frame.msg.sid)] = frame.msg.channel
+        sid, channel = int(frame.msg.sid), frame.msg.channel
+        if self._channel_of.setdefault(sid, channel) != channel:  # whose numbers it counts nobody could say
+            raise StreamLost(
+                f"the venue gives number {sid} to the channels {self._channel_of[sid]} and {channel}"
+            )
         self._asked.pop(frame.id, None)
         self._check_up(now_ns)
 
@@ -422,6 +426,7 @@ class KalshiStreams:
 
     def _ok(self, frame: OkFrame, now_ns: int) -> None:
         self._asked.pop(frame.id, None)
+        self._subscribing.pop(frame.id, None)
         asked_ns = self._pings.pop(frame.id, None)
         listed = frame.subscriptions()
         if asked_ns is None or listed is None:

@@ -122,7 +122,7 @@ class VenueWatch:
         self._tell(*events)
         known = frame.msg.market_ticker in self.lives
         if frame.msg.event_type == "settled" and not events and known:
-            self._spawn(self._reread((frame.msg.market_ticker,)))
+            self._spawn(self._ask_payout(frame.msg.market_ticker))
         if frame.msg.event_type in OPENINGS and not known and self.on_opening is not None:
             self.on_opening(frame.msg)
 
@@ -199,6 +199,11 @@ class VenueWatch:
             self._malformed(str(error) if isinstance(error, DataError) else "")
             return False
         return True
+
+    async def _ask_payout(self, ticker: str) -> None:
+        """Ask a market until it answers: money that moved without a word would look like drift."""
+        while not await self._reread((ticker,)):
+            await self._clock.sleep(RETRY_NS)
 
     async def _read_markets(self, tickers: tuple[str, ...]) -> None:
         """Take in what the markets say of themselves; raises `ReadFailedError` or `DataError`."""

@@ -28,6 +28,7 @@ from pr3dict.domain.events import (
     FeedDown,
     FeesChanged,
     Filled,
+    Listed,
     QueueAhead,
     QueueRead,
     Sent,
@@ -92,8 +93,9 @@ class LiveExchange:
         self._queue_ns = queue_ns
         self._next_queue_ns = 0 if queue_ns else NEVER_NS
         self._ahead: dict[int, int] = {}  # as said last
+        self._fresh: list[Listed] = []  # markets that open under way, until something happens there
         self._outbox: deque[_Sent] = deque()
-        self._markets = tuple(markets)
+        self._markets = list(markets)
         self._held: dict[int, list[_Sent]] = {m: [] for m in self._markets}  # what waits for a whole book
         self._woken = asyncio.Event()
 
@@ -102,6 +104,8 @@ class LiveExchange:
     def put_rows(self, rows: d.Array) -> None:
         """Market data of the venue: they happen at the exchange, and are passed on."""
         self._sink.put_rows(rows)
+        if self._fresh:
+            self._list()
         at_ns = self._now_ns()
         self._reach(at_ns - 1)  # at one instant the market comes first
         edges = np.flatnonzero((rows["kind"] == d.SNAPSHOT) & (rows["bits"] & d.SNAP_FIRST != 0)).tolist()
@@ -117,6 +121,8 @@ class LiveExchange:
 
     def push(self, event: Control) -> None:
         """An event of the venue: what it means for the exchange, then on to the engine."""
+        if self._fresh and not isinstance(event, Listed):
+            self._list()
         at_ns = self._now_ns()
         self._reach(at_ns - 1)
         match event:
@@ -129,11 +135,22 @@ class LiveExchange:
                 self._settle(at_ns, event)
             case FeesChanged():
                 self._change_fees(event)
+            case Listed():  # no order of ours is in the book that the venue shows
+                event = msgspec.structs.replace(event, book_includes_own=False)
+                self._fresh.append(event)
             case VenueStatus(status=status):
                 self.exchange.refuses_new = "" if status == "open" else CLOSED
             case _:
                 pass
         self._sink.push(event)
+
+    def _list(self) -> None:
+        """Open the markets of which we heard, all at once: each time the exchange moves."""
+        self.exchange.list_more(self._fresh)
+        for listing in self._fresh:
+            self._markets.append(listing.market)
+            self._held[listing.market] = []
+        self._fresh.clear()
 
     def _lose(self, market: int) -> None:
         if market not in self._held and not self._is_over(market):
@@ -162,11 +179,10 @@ class LiveExchange:
                 self._carry_out(at_ns, sent)
 
     def _settle(self, at_ns: int, event: Settled) -> None:
-        if event.market not in self.exchange.settled:
-            row = np.zeros(1, d.EVENT)
-            row["market"], row["kind"], row["qty"] = event.market, d.SETTLE, event.value_micros
-            row["bits"] = d.REFUND if event.refund else 0
-            self._happen(at_ns, row)
+        row = np.zeros(1, d.EVENT)
+        row["market"], row["kind"], row["qty"] = event.market, d.SETTLE, event.value_micros
+        row["bits"] = d.REFUND if event.refund else 0
+        self._happen(at_ns, row)
 
     def _change_fees(self, event: FeesChanged) -> None:
         listing = msgspec.structs.replace(

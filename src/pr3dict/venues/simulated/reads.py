@@ -62,7 +62,7 @@ def answer(exchange: SimulatedExchange, asked_ns: int, now_ns: int, read: ReadCo
             cash = exchange.truth.cash_at(old_ns)
             return [BalanceRead(venue=read.venue, asked_ns=asked_ns, as_of_ns=as_of_ns, cash_micros=cash)]
         case ReadBook():
-            bid, ask = exchange.book(read.market)
+            bid, ask = touch(exchange, read.market)
             return [
                 BookRead(
                     market=read.market, asked_ns=asked_ns, as_of_ns=as_of_ns, bid_price=bid, ask_price=ask
@@ -145,6 +145,15 @@ def _positions(exchange: SimulatedExchange, venue: Venue, old_ns: int) -> tuple[
         for m, (yes, no) in exchange.truth.positions_at(old_ns).items()
         if exchange.listings[m].venue == venue
     )
+
+
+def touch(exchange: SimulatedExchange, market: int) -> tuple[int, int]:
+    """Best bid and ask of everybody else; -1: that side is empty."""
+    book, grids = exchange.world.exchange_books[market], exchange.world.grids
+    count = int(grids.level_count[book.grid])
+    bid, ask = int(book.bid_level), int(book.ask_level)
+    prices = grids.price_of_level[book.grid]
+    return (int(prices[bid]) if bid >= 0 else -1, int(prices[ask]) if ask < count else -1)
 
 
 def queues(exchange: SimulatedExchange, venue: Venue) -> dict[int, int]:
