@@ -20,13 +20,13 @@ SECOND: Final = 1_000_000_000
 EFFECTS: Final[Mapping[str, str]] = {
     "error_after_apply": "answer lost", "error_before_apply": "answer lost", "lost_answer": "answer lost",
     "lost_request": "answer lost", "too_many_requests": "refused rate_limit",
-    "malformed_answer": "Malformed", "read_error": "ReadFailed", "answer_delay_ms": "told before answered",
-    "stream_first": "told before answered", "read_lag_ms": "late index", "clock_skew_ms": "ClockSkewed",
+    "malformed_answer": "Malformed", "read_error": "ReadFailed", "answer_delay_ms": "answer lost",
+    "stream_first": "told twice", "read_lag_ms": "late index", "clock_skew_ms": "ClockSkewed",
     "cancel_all_reach_ms": "CancelAll", "post_only_cancel": "closed post_only_cross",
     "refuse_upgrade": "FeedDown", "gap": "book gap", "drop_private": "found by a read",
     "duplicate_private": "told twice", "reorder_private": "told too late", "omit_ts": "",
     "malformed_frame": "feed unreadable", "frame_delay_ms": "told too late",
-    "shuffle": "told before answered",
+    "shuffle": "told twice",
     "wipe_silently": "found by a read", "freeze": "feed silent", "disconnect": "feed closed",
     "channel_error": "feed error 10", "overflow": "feed error 25", "unknown_frame": "",
     "pause_market": "market paused", "pause_trading": "venue paused", "pause_exchange": "venue closed",
@@ -144,13 +144,11 @@ class Story:
                 self._open.add(event.order_id)
             case e.Filled():
                 self.seen["told twice"] += self._trades[event.trade_id] > 0
-                self.seen["told before answered"] += event.order_id not in self._open
                 self.seen["told too late"] += event.order_id in self._over
                 self._trades[event.trade_id] += 1
             case e.Closed():
                 self.seen[f"closed {event.why}"] += 1
                 self.seen["told twice"] += event.order_id in self._over
-                self.seen["told before answered"] += event.order_id not in self._open
                 self._over.add(event.order_id)
             case e.OrderRead(status="closed"):
                 self.seen["found by a read"] += event.order_id not in self._over

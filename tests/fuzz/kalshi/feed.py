@@ -332,6 +332,8 @@ class Feed:
     async def check_health(self) -> None:
         """Good messages are taken as ever, and the engine sees the books that were told."""
         world = self.world
+        for sid, number in world.seqs.items():  # after a damaged number that ran ahead, ours would be repeats
+            world.seqs[sid] = max(number, world.streams.sequences.last(sid) or 0)
         for ticker in TICKERS:
             for frame in (self._snapshot(ticker), self._delta(ticker), self._delta(ticker)):
                 raw = msgspec.json.encode(frame)
