@@ -128,7 +128,9 @@ class _Tally:
     """Counts of one market while they grow."""
 
     def __init__(self) -> None:
-        self.placed = self.accepted = self.refused = self.cancels = 0
+        self.placed = self.cancels = 0
+        self.accepted: set[int] = set()  # orders: an answer and a notice may say the same
+        self.refused: set[int] = set()
         self.turns: list[OwnTurn] = []
 
 
@@ -236,9 +238,9 @@ class _Run:
                 assert self.account is not None
                 tally = self.tallies.get(self.account.market_of(event.order_id))
                 if tally is not None and isinstance(event, e.Accepted):
-                    tally.accepted += 1
+                    tally.accepted.add(event.order_id)
                 elif tally is not None:
-                    tally.refused += 1
+                    tally.refused.add(event.order_id)
             case _:
                 pass
 
@@ -348,7 +350,7 @@ class _Run:
 
     def _counts(self) -> Iterator[tuple[int, Counts]]:
         for m, tally in self.tallies.items():
-            yield m, Counts(tally.placed, tally.accepted, tally.refused, tally.cancels)
+            yield m, Counts(tally.placed, len(tally.accepted), len(tally.refused), tally.cancels)
 
 
 def rows_of(parts: Iterable[d.Array], market: int) -> d.Array:
