@@ -134,7 +134,8 @@ def test_a_killed_process_leaves_nothing_that_its_successor_can_not_explain(mach
     assert held and truth["positions"] == held
     assert {m["ticker"]: float(m["net_position"]) for m in told["status"]["markets"]} == held
     assert not truth["open_orders"] and not truth["groups"]
-    assert not told["status"]["alerts"] and not told["status"]["breakers"]
+    alerts = {alert["name"] for alert in told["status"]["alerts"]}
+    assert not alerts - {"clock_jumped"} and not told["status"]["breakers"]  # a busy machine may stand still
     assert told["session"]["journal_verified"] and told["session"]["latch"] is None
     names = [order["client_order_id"] for order in truth["orders"]]
     assert len(set(names)) == len(names) and len({name.split("-")[0] for name in names}) == 2

@@ -17,7 +17,7 @@ from kalshi_exchange import Exchange
 from pr3dict.cli.main import run
 
 PROGRAM = [sys.executable, "-c", "from pr3dict.cli.main import main; main()"]
-QUICK = ("risk.clock_skew_seconds=0.7", "risk.read_retry_seconds=0.1", "min_liquidity=100")
+QUICK = ("risk.clock_skew_seconds=1.5", "risk.read_retry_seconds=0.1", "min_liquidity=100")
 
 
 class Machine:
@@ -65,7 +65,9 @@ class Machine:
                 if process.poll() is not None:
                     raise AssertionError(process.communicate())
             time.sleep(0.05)
-        raise AssertionError(f"waited for nothing: {self.exchange.truth()['open_orders']}")
+        told = (self.home / "data" / "logs" / "process.jsonl").read_text(encoding="utf-8").splitlines()
+        stand = self.exchange.truth()["open_orders"]
+        raise AssertionError("\n".join([f"waited for nothing, open: {stand}", *told[-30:]]))
 
     def quoting(self, but: frozenset[str] = frozenset()) -> frozenset[str]:
         """Wait for two orders at least, and none of `but`; their ids."""
