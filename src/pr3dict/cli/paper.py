@@ -120,7 +120,6 @@ def paper_command(
     check_source(replay, tapes, exchange, venue)
     if venue is None and (url or market or event or series or max_markets or env != DEFAULT_ENV):
         raise UsageError("--env, --url, --market, --event, --series and --max-markets go with --venue")
-    selection = selection_of(market, event, series, max_markets)
     if seconds is not None and not seconds > 0:
         raise UsageError(f"--seconds: {seconds} is not above 0")
     pace = parse_speed(speed)
@@ -144,6 +143,7 @@ def paper_command(
         trade_remote(exchange, run, data_dir)
     elif venue is not None:
         check_live(run)
+        selection = selection_of(market, event, series, max_markets)
         kalshi = load_kalshi(config, given)
         trade_venue(access_of(venue, env, url), kalshi, selection, run, data_dir)
     else:

@@ -215,16 +215,18 @@ def run_session(spec: Spec, watcher: Watcher, *, draw: bool) -> Outcome:
 
 
 def _run(spec: Spec, log: Log) -> PaperResult:
+    """A venue's code is loaded only where it is traded: a restart must not wait for it."""
+    from pr3dict.runtime.paper import PaperSpec, run_paper
+
+    if isinstance(spec, PaperSpec):
+        return run_paper(spec, log)
     from pr3dict.runtime.kalshi_paper import KalshiPaperSpec, run_kalshi_paper
     from pr3dict.runtime.live import LiveSpec, run_live
-    from pr3dict.runtime.paper import PaperSpec, run_paper
     from pr3dict.runtime.remote import run_remote
 
     if isinstance(spec, LiveSpec):
         return run_live(spec, log)
-    if isinstance(spec, KalshiPaperSpec):
-        return run_kalshi_paper(spec, log)
-    return run_paper(spec, log) if isinstance(spec, PaperSpec) else run_remote(spec, log)
+    return run_kalshi_paper(spec, log) if isinstance(spec, KalshiPaperSpec) else run_remote(spec, log)
 
 
 def _figures(spec: PaperSpec, result: PaperResult, *, draw: bool) -> SessionResult:
