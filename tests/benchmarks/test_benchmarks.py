@@ -83,8 +83,8 @@ def test_kalshi(repo_root: Path, tmp_path: Path) -> None:
         assert 0 < result["send"][kind]["p50_us"] <= result["send"][kind]["p99_us"]
     pacing = result["pacing"]
     assert pacing["requotes"] == 150 == pacing["placed"] + pacing["held_back"]
-    assert pacing["rate_limited"] == pacing["refused"] == pacing["lost"] == 0
-    assert 5 <= pacing["placed"] <= 30 and 0 < pacing["cancelled"] <= pacing["placed"] + 1
+    assert pacing["rate_limited"] == pacing["refused"] == 0
+    assert 0 < pacing["placed"] < 150 and pacing["cancelled"] <= pacing["placed"] + 1
 
 
 def test_tick_to_quote_says_where_recordings_are_missed(repo_root: Path, tmp_path: Path) -> None:
