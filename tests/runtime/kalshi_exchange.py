@@ -98,7 +98,8 @@ class Exchange:
 
     def environment(self, home: Path) -> dict[str, str]:
         """Variables of a process that trades here with nothing of this user's."""
-        mine = {name: os.environ[name] for name in ("PATH", "HOME", "NUMBA_CACHE_DIR") if name in os.environ}
+        kept = ("PATH", "HOME", "XDG_CACHE_HOME", "PR3DICT_CACHE_DIR")  # where the compiled kernels lie
+        mine = {name: os.environ[name] for name in kept if name in os.environ}
         return mine | {
             "XDG_STATE_HOME": str(home / "state"),
             "PR3DICT_CONFIG_DIR": str(home / "config"),

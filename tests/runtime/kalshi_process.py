@@ -65,7 +65,8 @@ class Machine:
                 if process.poll() is not None:
                     raise AssertionError(process.communicate())
             time.sleep(0.05)
-        told = (self.home / "data" / "logs" / "process.jsonl").read_text(encoding="utf-8").splitlines()
+        log = self.home / "data" / "logs" / "process.jsonl"
+        told = log.read_text(encoding="utf-8").splitlines() if log.exists() else ["it never began to log"]
         stand = self.exchange.truth()["open_orders"]
         raise AssertionError("\n".join([f"waited for nothing, open: {stand}", *told[-30:]]))
 

@@ -372,7 +372,7 @@ def test_cancel_all_without_the_call():
         await ear.until(e.Accepted, 2)
         with refusing(server, "cancel_all", 403, error("forbidden")):
             wire.send(0, [c.CancelAll(venue="kalshi", why="halt")])
-            await until(lambda: not resting(server) and len(ear.of(e.Closed)) >= 2)
+            await until(lambda: not resting(server) and {x.order_id for x in ear.of(e.Closed)} >= {1, 2})
         assert {x.order_id for x in ear.of(e.Closed)} == {1, 2}
 
     live(body)
