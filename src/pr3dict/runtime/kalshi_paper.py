@@ -11,7 +11,7 @@ reading.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,24 +28,23 @@ from pr3dict.domain.units import NS_PER_SECOND
 from pr3dict.engine.engine import Engine
 from pr3dict.risk.limits import RiskConfig
 from pr3dict.runtime.brain_loader import load_brain
-from pr3dict.runtime.clock import Clock, ClockWatch, EngineTime, SessionClock, SystemClock
+from pr3dict.runtime.clock import Clock, EngineTime, SessionClock, SystemClock
 from pr3dict.runtime.inbox import Inbox, LiveSource
 from pr3dict.runtime.kalshi_access import Found, KalshiAccess, Selection, renumber
 from pr3dict.runtime.kalshi_lives import as_journaled, left_open, reasons
-from pr3dict.runtime.live import OnFigures, end_with, shell_settings, show_figures, with_expiry
+from pr3dict.runtime.live import with_expiry
 from pr3dict.runtime.paper import OnView, PaperResult, known_fills, rules_of
 from pr3dict.runtime.recovery import Opened, Recovered, open_process, recover
 from pr3dict.runtime.rolling import Rolling, RollingTerms, first_markets
 from pr3dict.runtime.session_replay import session_name, write_end
 from pr3dict.runtime.settings import settings_text
-from pr3dict.runtime.shell import Shell, ShellParts, ShellSettings, in_loop
+from pr3dict.runtime.shell import Shell, in_loop
 from pr3dict.runtime.spec import POWERED, BacktestSpec
 from pr3dict.runtime.tapeset import trading_day_offset_ns
-from pr3dict.runtime.trader import Trader
+from pr3dict.runtime.venue_process import OnFigures, process_parts, shell_settings
 from pr3dict.store.crash_points import crash_point
 from pr3dict.store.data_dir import DataDir
 from pr3dict.store.journal import Journal
-from pr3dict.store.mailbox import Mailbox
 from pr3dict.store.recorder import Recorder
 from pr3dict.strategies.market_making import MarketMakingStrategy
 from pr3dict.venues import session
@@ -144,7 +143,8 @@ async def kalshi_paper_session(spec: KalshiPaperSpec, log: Log, *, clock: Clock 
         recorder = Recorder(spec.data_dir.tapes / session_name(spec.data_dir.tapes, first))
         undo.pop_all()  # from here on the shell gives everything back
     rolling = Rolling(venue, engine, venue.exchange, spec.rolling, session_clock, log, plan.listings)
-    parts = _parts(spec, opened, rolling, source, venue, recorder, clock, log)
+    facts = {"simulation": spec.simulation}
+    parts = process_parts(spec, opened, rolling, source, venue, recorder, clock, log, facts=facts)
     parts.trader.pending += plan.found.inputs
     crash_point("recovery.ready")
     code = await Shell(parts, shell_settings(spec.risk, spec.seconds, spec.view_s, clock)).run()
@@ -323,43 +323,3 @@ def _exchange(spec: KalshiPaperSpec, plan: Plan, journal: Journal) -> SimulatedE
     )
     exchange.truth.recall(known_fills(journal))
     return exchange
-
-
-# --- the process --------------------------------------------------------------------------------------
-
-
-def _parts(
-    spec: KalshiPaperSpec,
-    opened: Opened,
-    rolling: Rolling,
-    source: LiveSource,
-    venue: PaperVenue,
-    recorder: Recorder,
-    clock: Clock,
-    log: Log,
-) -> ShellParts:
-    engine = rolling.engine
-    companions: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
-        "kalshi": partial(end_with, venue),
-        "markets": rolling.run,
-    }
-    if spec.on_figures is not None:
-        companions["figures"] = partial(show_figures, venue.figures, spec.on_figures, spec.view_s)
-    return ShellParts(
-        engine=engine,
-        trader=Trader(engine, venues=(*engine.venues, "kalshi"), crash_point=crash_point),
-        source=source,
-        journal=opened.journal,
-        tape=recorder,
-        operators=Mailbox(spec.data_dir.mailbox),
-        latch=opened.latch_file,
-        lease=opened.lease,
-        clock=clock,
-        log=log,
-        status_path=spec.data_dir.status,
-        session=recorder.folder.name,
-        watch=ClockWatch(clock, tick_ns=int(ShellSettings().watch_tick_s * NS_PER_SECOND)),
-        on_view=spec.on_view,
-        companions=companions,
-        facts=lambda: {"adapters": {"kalshi": dict(venue.figures())}, "simulation": spec.simulation},
-    )

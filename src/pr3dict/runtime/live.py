@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,13 +20,13 @@ import msgspec
 import structlog
 
 from pr3dict import __version__
-from pr3dict.domain.errors import UsageError, WorkError
+from pr3dict.domain.errors import UsageError
 from pr3dict.domain.events import Listed, Started
 from pr3dict.domain.units import NS_PER_SECOND
 from pr3dict.engine.engine import Engine
 from pr3dict.risk.limits import RiskConfig
 from pr3dict.runtime.brain_loader import load_brain
-from pr3dict.runtime.clock import Clock, ClockWatch, EngineTime, SessionClock, SystemClock
+from pr3dict.runtime.clock import Clock, EngineTime, SessionClock, SystemClock
 from pr3dict.runtime.inbox import Inbox, LiveSource
 from pr3dict.runtime.kalshi_access import Found, KalshiAccess, Selection, renumber
 from pr3dict.runtime.kalshi_lives import as_journaled, left_open, reasons
@@ -37,12 +37,11 @@ from pr3dict.runtime.recovery import Opened, Recovered, open_process, recover
 from pr3dict.runtime.rolling import Rolling, RollingTerms, first_markets, strangers
 from pr3dict.runtime.session_replay import session_name, write_end
 from pr3dict.runtime.settings import settings_text
-from pr3dict.runtime.shell import Shell, ShellParts, ShellSettings, in_loop
+from pr3dict.runtime.shell import Shell, in_loop
 from pr3dict.runtime.tapeset import trading_day_offset_ns
-from pr3dict.runtime.trader import Trader
+from pr3dict.runtime.venue_process import OnFigures, process_parts, shell_settings
 from pr3dict.store.crash_points import crash_point
 from pr3dict.store.data_dir import DataDir
-from pr3dict.store.mailbox import Mailbox
 from pr3dict.store.recorder import Recorder
 from pr3dict.strategies.config import MarketMakingConfig
 from pr3dict.strategies.market_making import MarketMakingStrategy
@@ -50,18 +49,15 @@ from pr3dict.venues.kalshi.adapter import AdapterTerms, KalshiWire, group_limit
 from pr3dict.venues.kalshi.markets import Life
 from pr3dict.venues.kalshi.rest import START_TRIES, KalshiRest
 from pr3dict.venues.kalshi.settings import TABLE, KalshiConfig
-from pr3dict.venues.kalshi.venue_watch import VenueWatch
 
 ORDER_LIFE_S: Final = 120  # of an order where no life is set: what a dead process leaves ends by itself
 CASH_TOLERANCE: Final = "0.01"  # what a scalar payout has below a cent is kept
-LOOK_S: Final = 0.25  # between two looks at the adapter's tasks
 PREFIXES: Final = "prefixes"
 PREFIX_BYTES: Final = 8
 RUNS_KEPT: Final = 256  # of which the prefixes are journaled on; orders expire long before
 NAMED: Final = 20  # markets left out that a log names one by one
 
 Log = structlog.typing.FilteringBoundLogger
-OnFigures = Callable[[Mapping[str, int]], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,7 +122,7 @@ async def live_session(spec: LiveSpec, log: Log, *, clock: Clock | None = None) 
         recorder = Recorder(spec.data_dir.tapes / session_name(spec.data_dir.tapes, first))
         undo.pop_all()  # from here on the shell gives everything back
     rolling = Rolling(wire, plan.found.engine, source, _rolling(spec), session, log, plan.listings)
-    parts = _parts(spec, opened, rolling, source, wire, recorder, clock, log)
+    parts = process_parts(spec, opened, rolling, source, wire, recorder, clock, log, arm=wire.arm)
     parts.trader.pending += plan.found.inputs
     crash_point("recovery.ready")
     code = await Shell(parts, shell_settings(spec.risk, spec.seconds, spec.view_s, clock)).run()
@@ -288,72 +284,3 @@ class Groups:
             else:
                 log.warning("order group of an earlier run not deleted", group=group.id)
         self._file.write((*self._old, *self._new))
-
-
-# --- the process --------------------------------------------------------------------------------------
-
-
-def _parts(
-    spec: LiveSpec,
-    opened: Opened,
-    rolling: Rolling,
-    source: LiveSource,
-    wire: KalshiWire,
-    recorder: Recorder,
-    clock: Clock,
-    log: Log,
-) -> ShellParts:
-    engine = rolling.engine
-    companions: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
-        "kalshi": partial(end_with, wire),
-        "markets": rolling.run,
-    }
-    if spec.on_figures is not None:
-        companions["figures"] = partial(show_figures, wire.figures, spec.on_figures, spec.view_s)
-    return ShellParts(
-        engine=engine,
-        trader=Trader(engine, venues=(*engine.venues, "kalshi"), crash_point=crash_point),
-        source=source,
-        journal=opened.journal,
-        tape=recorder,
-        operators=Mailbox(spec.data_dir.mailbox),
-        latch=opened.latch_file,
-        lease=opened.lease,
-        clock=clock,
-        log=log,
-        status_path=spec.data_dir.status,
-        session=recorder.folder.name,
-        watch=ClockWatch(clock, tick_ns=int(ShellSettings().watch_tick_s * NS_PER_SECOND)),
-        on_view=spec.on_view,
-        companions=companions,
-        arm=wire.arm,
-        facts=lambda: {"adapters": {"kalshi": dict(wire.figures())}},
-    )
-
-
-def shell_settings(risk: RiskConfig, seconds: float | None, view_s: float, clock: Clock) -> ShellSettings:
-    """Of a process at a venue; on another clock than this machine's a write to disk must take no time."""
-    return ShellSettings(
-        stop_timeout_s=risk.stop_timeout_ns / NS_PER_SECOND,
-        run_s=seconds,
-        view_s=view_s,
-        inline_journal=not isinstance(clock, SystemClock),
-    )
-
-
-async def end_with(venue: VenueWatch) -> None:
-    """End with the adapter: a task of it that died must not wait for the next command to be noticed."""
-    while True:
-        await asyncio.sleep(LOOK_S)
-        failure = venue.failure()
-        if failure is not None:
-            raise WorkError(f"the Kalshi adapter failed: {failure}") from failure
-
-
-async def show_figures(
-    figures: Callable[[], Mapping[str, int]], on_figures: OnFigures, view_s: float
-) -> None:
-    """Hand on what an adapter counts, each `view_s`."""
-    while True:
-        on_figures(figures())
-        await asyncio.sleep(view_s)

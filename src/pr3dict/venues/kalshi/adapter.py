@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Final
 
@@ -192,22 +192,24 @@ class KalshiWire(VenueWatch):
 
     async def _arm_fired(self) -> None:
         for group_id in list(self.fired):
-            del self.fired[group_id]
-            try:
-                answer = await self._patiently(partial(self._reset_group, group_id))
-            except BaseException:
-                self.fired[group_id] = None
-                raise
-            if answer.status == GONE:
-                self.fired[group_id] = None  # until another has its place
-                await self._make_group(self.groups[group_id])
-                del self.fired[group_id], self.groups[group_id]
-                self._tell_groups()
-            elif answer.outcome.verdict is not Verdict.ACCEPTED:
-                self.fired[group_id] = None
-                raise WorkError(f"the order group {group_id} was not armed again: {answer.outcome.text}")
+            await self._arm_one(group_id)
         if self.fired:
             raise WorkError("an order group fired again while it was armed; look at the fills, then resume")
+
+    async def _arm_one(self, group_id: str) -> None:
+        """Not fired while it is asked, so that firing again is noticed; fired if anything goes wrong."""
+        del self.fired[group_id]
+        with ExitStack() as undo:
+            undo.callback(self.fired.__setitem__, group_id, None)
+            answer = await self._patiently(partial(self._reset_group, group_id))
+            if answer.status != GONE and answer.outcome.verdict is not Verdict.ACCEPTED:
+                raise WorkError(f"the order group {group_id} was not armed again: {answer.outcome.text}")
+            undo.pop_all()
+        if answer.status == GONE:
+            self.fired[group_id] = None  # until another has its place
+            await self._make_group(self.groups[group_id])
+            del self.fired[group_id], self.groups[group_id]
+            self._tell_groups()
 
     async def delete_group(self, group_id: str, shard: int) -> bool:
         """Remove a group of ours, which cancels its orders; whether Kalshi has it no more."""
