@@ -1,6 +1,6 @@
 # Needs only make and Python 3.11 or newer with venv; everything else goes into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test simulate crash check format docs bench clean
+.PHONY: help setup demo test simulate crash fuzz live-faults live-kills conformance check format docs bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,10 +12,18 @@ SEEDS ?= 1000
 FIRST ?= 0
 WORKERS ?= 2
 MUTANT ?=
+HOURS ?= 4
+INPUTS ?= 1000000
+SEED ?= 1
+VENUE ?= kalshi
+# Shells may have a variable of this name for themselves, so it counts only where it is given to make.
+ifneq ($(origin ENV),command line)
+ENV := local
+endif
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
-		printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
+		printf '  make %-11s %s\n' "$$name" "$$text"; done
 
 setup: $(STAMP) ## create .venv with everything the other targets need, and compile the kernels
 
@@ -36,6 +44,25 @@ crash: setup ## kill the real process KILLS times at random, and 20 times at eac
 	-@$(BIN)/pr3dict warm
 	@$(BIN)/python tests/crash/run.py --kills $(KILLS)
 
+conformance: setup ## test each numbered row of docs/venues/VENUE.md (VENUE=kalshi, ENV=demo: the demo account)
+	-@$(BIN)/pr3dict warm
+	@PYTHONPATH=tests $(BIN)/python -m conformance.run --venue $(VENUE) --env $(ENV)
+
+fuzz: setup ## feed INPUTS=1000000 damaged messages to the adapter of VENUE=kalshi (SEED=1, WORKERS=2)
+	-@$(BIN)/pr3dict warm
+	@PYTHONPATH=tests $(BIN)/python -m fuzz.run --venue $(VENUE) --inputs $(INPUTS) --seed $(SEED) \
+		--workers $(WORKERS)
+
+live-faults: setup ## trade HOURS=4 of venue time in which everything goes wrong (VENUE=kalshi, some minutes)
+	-@$(BIN)/pr3dict warm
+	@test "$(VENUE)" = kalshi || { echo "error: VENUE=$(VENUE): only kalshi has a stand-in" >&2; exit 2; }
+	@PYTHONPATH=tests $(BIN)/python -m live.fault_run --hours $(HOURS)
+
+live-kills: setup ## kill `pr3dict live` KILLS times at random while everything goes wrong (VENUE=kalshi)
+	-@$(BIN)/pr3dict warm
+	@test "$(VENUE)" = kalshi || { echo "error: VENUE=$(VENUE): only kalshi has a stand-in" >&2; exit 2; }
+	@PYTHONPATH=tests $(BIN)/python -m live.kills --kills $(KILLS)
+
 check: setup ## style, types and layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -48,7 +75,8 @@ format: setup ## apply the formatter and the fixes that are safe
 
 docs: setup ## write the generated pages of docs/reference again
 	@$(BIN)/python -m pr3dict.cli.reference > docs/reference/cli.md
-	@$(BIN)/python -m pr3dict.risk.reference > docs/reference/config.md
+	@$(BIN)/python -m pr3dict.cli.settings_reference > docs/reference/config.md
+	@PYTHONPATH=tests $(BIN)/python -m conformance.docs
 
 bench: setup ## run every benchmark; each ends in one JSON line
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

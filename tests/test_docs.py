@@ -89,9 +89,9 @@ def test_every_setting_and_preset_is_described():
 
 def test_every_target_of_the_makefile_that_is_named_exists():
     targets = set(
-        re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+        re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     )
     assert targets >= {"setup", "demo", "test", "check", "bench"}
     for document in DOCUMENTS:
         code = " ; ".join([*CODE.findall(document.read_text()), *FENCE.findall(document.read_text())])
-        assert set(re.findall(r"\bmake ([a-z]+)", code)) - targets == set(), document
+        assert set(re.findall(r"\bmake ([a-z-]+)", code)) - targets == set(), document

@@ -75,6 +75,18 @@ def test_tick_to_quote(repo_root: Path, data_dir: Path) -> None:
         assert result[venue]["decisions"] > 0 and result[venue]["orders"] > 0
 
 
+def test_kalshi(repo_root: Path, tmp_path: Path) -> None:
+    tiny = ("--orders", "30", "--seconds", "1.5", "--data", str(tmp_path))
+    result = last_line(repo_root, "kalshi.py", *tiny)
+    assert result["decision"] is None  # without recordings
+    for kind in ("rsa_2048", "ed25519"):
+        assert 0 < result["send"][kind]["p50_us"] <= result["send"][kind]["p99_us"]
+    pacing = result["pacing"]
+    assert pacing["requotes"] == 150 == pacing["placed"] + pacing["held_back"]
+    assert pacing["rate_limited"] == pacing["refused"] == 0
+    assert 0 < pacing["placed"] < 150 and pacing["cancelled"] <= pacing["placed"] + 1
+
+
 def test_tick_to_quote_says_where_recordings_are_missed(repo_root: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [

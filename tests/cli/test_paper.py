@@ -200,7 +200,11 @@ def test_a_halt_without_a_process_outlives_the_next_one(long_tapes, tmp_path, ca
     ("words", "named"),
     [
         ([], "--replay"),
-        (["--venue", "kalshi"], "--replay"),
+        (["--venue", "polymarket"], "'polymarket' can't be reached"),
+        (["--venue", "kalshi", "--replay", "x"], "--replay"),
+        (["--venue", "kalshi", "--env", "moon"], "no environment 'moon'"),
+        (["--venue", "kalshi", "x"], "--replay"),
+        (["--replay", "x", "--market", "T"], "--market"),
         (["--replay", "nothing.parquet"], "nothing.parquet"),
         (["--replay", "x", "--speed", "fast"], "--speed"),
         (["--replay", "x", "--seconds", "0"], "--seconds"),

@@ -101,6 +101,18 @@ def test_every_market_is_one_whole_row(width):
     assert "(16%)" in text  # 412.10 of 2,500
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_markets_that_paid_long_ago_are_one_row(width):
+    past = {"markets": 1_980, "fills": 6_400, "fees": "12", "pnl": "-45.6"}
+    lines = drawn(status(market(0), past=past), width)
+    (row,) = [line for line in lines if "1,980 more" in line]
+    assert [word for word in row.replace("|", " ").split() if any(c.isalnum() for c in word)][2:] == [
+        "6,400", "-$45.60", "paid",
+    ]  # fmt: skip
+    assert len(lines) == len(drawn(status(market(0)), width)) + 1
+    assert not any("more" in line for line in drawn(status(market(0), past={"markets": 0}), width))
+
+
 def test_what_is_wrong_stands_below():
     view = status(
         market(0, holds=["feed_stale"]),

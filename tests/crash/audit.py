@@ -96,22 +96,29 @@ class Facts:
 
     def cash(self) -> int:
         """Micros: opening, less what was paid, plus a dollar for each netted pair and for what won."""
-        cash = self.opening_cash
-        for market in self.markets:
-            bought, sold = 0, 0
-            for fill in self.fills.values():
-                if fill.market != market:
-                    continue
-                price = fill.price if fill.side == BID else PRICES - fill.price
-                cost, rest = divmod(price * fill.size, PRICES)
-                assert rest == 0, "a size that no lot allows"
-                cash += fill.rebate_micros - fill.fee_micros - cost
-                bought, sold = bought + fill.size * (fill.side == BID), sold + fill.size * (fill.side != BID)
-            cash += min(bought, sold) * DOLLAR // CONTRACT
-            if market in self.settled:
-                value, pairs = self.settled[market].value_micros, min(bought, sold)
-                cash += ((bought - pairs) * value + (sold - pairs) * (DOLLAR - value)) // CONTRACT
-        return cash
+        return self.opening_cash + sum(self._cash_of(market) for market in self.markets)
+
+    def _cash_of(self, market: int) -> int:
+        """What a market moved; one that was void gave every price back, but no fee."""
+        fees, costs, bought, sold = 0, 0, 0, 0
+        for fill in self.fills.values():
+            if fill.market != market:
+                continue
+            price = fill.price if fill.side == BID else PRICES - fill.price
+            cost, rest = divmod(price * fill.size, PRICES)
+            assert rest == 0, "a size that no lot allows"
+            fees += fill.fee_micros - fill.rebate_micros
+            costs += cost
+            bought, sold = bought + fill.size * (fill.side == BID), sold + fill.size * (fill.side != BID)
+        pairs = min(bought, sold)
+        cash = pairs * DOLLAR // CONTRACT - costs - fees
+        settled = self.settled.get(market)
+        if settled is None:
+            return cash
+        if settled.refund:
+            return -fees
+        value = settled.value_micros
+        return cash + ((bought - pairs) * value + (sold - pairs) * (DOLLAR - value)) // CONTRACT
 
 
 def key(fill: e.Filled) -> tuple:

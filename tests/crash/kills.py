@@ -30,6 +30,7 @@ class Tally:
     halted: int = 0  # lives that began with the latch set
     fills: int = 0
     orders: int = 0
+    failed: int = 0  # lives that ended before their first step because the exchange did not answer
     sessions: int = 0
     settled: int = 0  # markets that paid out
     seconds_to_quoting: list[float] = field(default_factory=list)
@@ -42,6 +43,7 @@ class Tally:
         self.halted += other.halted
         self.fills += other.fills
         self.orders += other.orders
+        self.failed += other.failed
         self.sessions += other.sessions
         self.settled += other.settled
         self.seconds_to_quoting += other.seconds_to_quoting

@@ -102,6 +102,10 @@ class Exchange:
         assert isinstance(truth, wire.Truth)
         return truth
 
+    def argv(self, place: DataDir, *settings: str) -> list[str]:
+        """The command line of a trader here."""
+        return command_line(self, place, *settings)
+
     def close(self) -> None:
         self.process.terminate()
         self.process.wait(PATIENCE_S)
@@ -118,11 +122,12 @@ class Exchange:
 class Zygote:
     """Starts lives one after the other (see zygote.py)."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, **more: str) -> None:
+        """`more` goes into the environment of every life."""
         self.state = state
         command = [sys.executable, str(HERE / "zygote.py")]
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=environment(state)
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=environment(state, **more)
         )
         self._rest = b""
         self._lives = False
@@ -180,7 +185,7 @@ class Trader:
         self.exchange = exchange
         self.place = DataDir(folder / "data")
         self.log = folder / "trader.log"
-        self.argv = command_line(exchange, self.place, *settings)
+        self.argv = exchange.argv(self.place, *settings)
 
     def start(self, **more: object) -> None:
         """`crash_at` "name:n", `kill_ms`, and `file_bytes`: no file may grow beyond it."""

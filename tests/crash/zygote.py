@@ -39,9 +39,12 @@ class Lines:
 def preload() -> None:
     import pyarrow.parquet  # noqa: F401
 
+    import pr3dict.cli.doctor_kalshi
     import pr3dict.cli.halt
+    import pr3dict.cli.live
     import pr3dict.cli.paper
     import pr3dict.cli.session
+    import pr3dict.runtime.live
     import pr3dict.runtime.remote
     import pr3dict.runtime.status  # noqa: F401
 

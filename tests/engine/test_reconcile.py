@@ -367,6 +367,28 @@ def test_fault_58_money_that_nobody_told_us_of_is_booked_once_everything_else_ag
     assert desk.account.is_reconciled("kalshi")
 
 
+def test_a_clock_that_jumps_while_the_streams_are_down_connects_nothing(desk):
+    """What the venue wants to say of the money waits behind the broken stream: nothing is booked before."""
+    agree(desk)
+    desk.do(e.FeedDown(venue="kalshi", why="reset"))
+    desk.wait(1)
+    desk.do(e.ClockJumped(gap_ns=SECOND))
+    for _ in range(2):
+        desk.wait(10)
+        desk.read_fills()
+        desk.read_positions()
+        desk.read_balance(CASH - 7)
+    assert desk.account.due(desk.now) == () and desk.account.cash_micros == CASH
+    assert not desk.account.is_reconciled("kalshi")
+    desk.do(e.FeedUp(venue="kalshi"))
+    for _ in range(2):
+        desk.wait(10)
+        desk.read_fills()
+        desk.read_positions()
+        desk.read_balance(CASH - 7)
+    assert desk.account.cash_micros == CASH - 7
+
+
 @pytest.mark.parametrize("pairs", [2, -3])
 def test_pairs_that_somebody_merged_or_split_are_booked_with_an_alarm(pairs):
     desk = Desk(apart=True, reconcile_interval_ns=30 * SECOND)

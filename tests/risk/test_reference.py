@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pr3dict.cli.settings_reference import render
 from pr3dict.risk.breaker_table import BREAKERS
 from pr3dict.risk.gate import ABSURD
 from pr3dict.risk.limits import RiskConfig
-from pr3dict.risk.reference import render
 
 ROOT = Path(__file__).resolve().parents[2]
 GATE = (ROOT / "src" / "pr3dict" / "risk" / "gate.py").read_text(encoding="utf-8")

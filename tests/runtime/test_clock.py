@@ -1,10 +1,12 @@
 """Time that never runs back, and what is said when clocks do."""
 
+import asyncio
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pr3dict.domain.events import ClockJumped, LoopStalled
-from pr3dict.runtime.clock import JUMP_NS, ClockWatch, EngineTime, VirtualClock
+from pr3dict.runtime.clock import JUMP_NS, ClockWatch, EngineTime, SessionClock, VirtualClock
 
 S = 1_000_000_000
 MS = 1_000_000
@@ -94,3 +96,19 @@ def test_a_small_difference_is_made_up_for(difference):
         clock.pass_ns(50 * MS)
         now = time.now_ns()
     assert now == clock.wall_ns()
+
+
+def test_what_an_adapter_waits_for_passes_in_the_loop_and_its_time_is_the_engines():
+    clock = VirtualClock(wall_ns=100 * S)
+    session = SessionClock(EngineTime(clock))
+    assert session.now_ns() == 100 * S
+    clock.pass_ns(3)
+    assert session.now_ns() == 100 * S + 3
+
+    async def story() -> float:
+        began = asyncio.get_running_loop().time()
+        await session.sleep(-1)
+        await session.sleep(S // 50)
+        return asyncio.get_running_loop().time() - began
+
+    assert 0.02 <= asyncio.run(story()) < 1.0

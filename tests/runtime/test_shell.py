@@ -1,7 +1,9 @@
 """The shell in real time with the real engine, journal and exchange: what ends it, what it leaves behind."""
 
 import asyncio
+import dataclasses
 import io
+import json
 import sys
 import threading
 from collections.abc import Callable
@@ -11,14 +13,14 @@ import pytest
 
 from pr3dict.domain import commands as c
 from pr3dict.domain import events as e
-from pr3dict.domain.errors import WorkError
+from pr3dict.domain.errors import DataError, WorkError
 from pr3dict.engine.engine import Engine
 from pr3dict.risk.limits import RiskConfig
 from pr3dict.runtime.brain_loader import load_brain
 from pr3dict.runtime.clock import ClockWatch, EngineTime, SystemClock, VirtualClock
 from pr3dict.runtime.inbox import Inbox, LiveSource
 from pr3dict.runtime.logs import make_log
-from pr3dict.runtime.recovery import open_process, recover
+from pr3dict.runtime.recovery import kind_of, open_process, recover
 from pr3dict.runtime.session_replay import replay_session, session_name
 from pr3dict.runtime.settings import settings_text
 from pr3dict.runtime.shell import Shell, ShellParts, ShellSettings
@@ -296,3 +298,85 @@ def test_a_lease_that_is_held_refuses_the_start(tmp_path):
     assert refused.value.exit_code == 1
     opened.close()
     open_process(data_dir).close()
+
+
+def test_venues_are_armed_before_a_resume_and_a_failure_is_heard(tmp_path):
+    """A resume waits for the venues; one that can't be armed, or that a halt overtakes, lifts nothing."""
+    story = Story(tmp_path / "data")
+    armed: list[bool] = []
+    failing = [True]
+    gate = asyncio.Event()
+
+    async def arm() -> None:
+        armed.append(story.engine.is_halted)
+        await gate.wait()
+        if failing[0]:
+            raise WorkError("the venue says no")
+
+    async def people(story: Story) -> None:
+        mailbox = Mailbox(story.data_dir.mailbox)
+
+        async def answered(command_id: str) -> object:
+            return await asyncio.to_thread(mailbox.wait_for_answer, command_id, 5)
+
+        def resume() -> str:
+            return mailbox.post(e.Resume(command_id="", who="me", reason="test"))
+
+        story.shell.parts = dataclasses.replace(story.shell.parts, arm=arm)
+        await story.quoting()
+        assert (await answered(mailbox.post(e.Halt(command_id="", who="me", reason="test")))).ok
+        gate.set()
+        refused = await answered(resume())
+        assert not refused.ok and "the venue says no" in refused.text and story.engine.is_halted
+        failing[0] = False
+        gate.clear()
+        late = resume()
+        await story.until(lambda: len(armed) == 2)
+        assert (await answered(mailbox.post(e.Halt(command_id="", who="me", reason="again")))).ok
+        gate.set()
+        overtaken = await answered(late)
+        assert not overtaken.ok and "a halt came" in overtaken.text and story.engine.is_halted
+        places = len(story.sent(c.Place))
+        assert (await answered(resume())).ok
+        await story.until(lambda: len(story.sent(c.Place)) > places)
+        assert armed == [True, True, True]
+        story.shell.stop("test")
+
+    assert run(story, people) == 0
+
+
+def test_the_status_holds_what_the_parts_add(tmp_path):
+    story = Story(tmp_path / "data")
+
+    async def look(story: Story) -> None:
+        facts = {"adapters": {"kalshi": {"malformed": 3}}}
+        story.shell.parts = dataclasses.replace(story.shell.parts, facts=lambda: facts)
+        await story.quoting()
+        status = story.data_dir.status
+        await story.until(lambda: status.exists() and b'"malformed":3' in status.read_bytes())
+        story.shell.stop("test")
+
+    assert run(story, look) == 0
+    status = json.loads(story.data_dir.status.read_bytes())
+    assert (status["mode"], status["env"], status["adapters"]["kalshi"]) == ("paper", None, {"malformed": 3})
+
+
+def test_a_journal_is_of_one_kind_of_money(tmp_path):
+    """What was paper is never continued with orders, nor demo with prod; another key of one account may."""
+    assert (
+        kind_of("kalshi demo 1a2b3c4d") == kind_of("kalshi demo ffffffff") != kind_of("kalshi prod 1a2b3c4d")
+    )
+    assert kind_of("exchange 127.0.0.1:1") == kind_of("exchange 127.0.0.1:2") != kind_of("paper")
+    story = Story(tmp_path / "data")
+
+    async def stop(story: Story) -> None:
+        await story.quoting()
+        story.shell.stop("test")
+
+    assert run(story, stop) == 0
+    opened = open_process(story.data_dir)
+    started = e.Started(version="0", account="kalshi prod 12345678", settings="{}", cash_micros=0)
+    log = make_log(None, console=story.console)
+    with pytest.raises(DataError, match="directory of the account 'paper', not of 'kalshi prod 12345678'"):
+        recover(story.new_engine, opened, started, (), clock=SystemClock(), log=log)
+    opened.close()

@@ -14,9 +14,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from paper_runs import shared_run
 
+from pr3dict.domain.market import MarketStatus
 from pr3dict.kernels import dtypes as d
 from pr3dict.runtime.paper_result import seen_part
-from pr3dict.runtime.status import MARKET_STATUS, moment, status_of
+from pr3dict.runtime.status import MARKET_STATUS, SHOWN_OVER, moment, status_of
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +53,9 @@ def test_every_market_status_has_its_word():
     codes = {
         "initialized": d.INITIALIZED, "active": d.ACTIVE, "paused": d.PAUSED, "closed": d.CLOSED,
         "determined": d.DETERMINED, "settled": d.SETTLED, "post_only": d.POST_ONLY_MODE,
-        "restarting": d.RESTARTING,
+        "restarting": d.RESTARTING, "disputed": MarketStatus.DISPUTED, "amended": MarketStatus.AMENDED,
     }  # fmt: skip
+    assert len(codes) == len(MarketStatus)
     assert {word: code for code, word in enumerate(MARKET_STATUS)} == codes
 
 
@@ -77,3 +79,40 @@ def test_the_seen_part_of_a_tape_closes_what_it_cuts():
     assert sorted(ends["market"].tolist()) == [0, 1]
     assert max(part.last_ns) <= until_ns
     assert seen_part(tapes, 2**62) is tapes
+
+
+@pytest.mark.parametrize(
+    ("account", "mode", "env"),
+    [
+        ("paper", "paper", None),
+        ("exchange 127.0.0.1:7070", "paper", None),
+        ("kalshi demo 1a2b3c4d", "live", "demo"),
+        ("kalshi prod 1a2b3c4d", "live", "prod"),
+        ("somewhere", "live", None),
+    ],
+)
+def test_real_money_is_told_by_the_account(account, mode, env):
+    view = msgspec.structs.replace(shared_run().engine.view(), account=account)
+    found = status_of(view)
+    assert (found["mode"], found["env"], found["adapters"]) == (mode, env, {})
+
+
+def test_markets_that_paid_long_ago_are_summed_up():
+    """Of those that paid, and in which nothing is held, the newest are shown; money still adds up."""
+    view = shared_run().engine.view()
+    first = view.markets[0]
+    flat = {"yes_contracts": 0, "no_contracts": 0, "orders": (), "holds": ()}
+    paid = {"status": MarketStatus.SETTLED, "value_micros": 0, "cost_micros": -5_000_000, **flat}
+    gone = [
+        msgspec.structs.replace(first, market=n, ticker=f"OLD-{n}", fees_micros=1_000, fills=2, **paid)
+        for n in range(SHOWN_OVER + 3)
+    ]
+    held = msgspec.structs.replace(gone[0], market=SHOWN_OVER + 3, ticker="HELD", yes_contracts=1_000_000)
+    markets = (*gone, held, msgspec.structs.replace(first, market=SHOWN_OVER + 4))
+    found = status_of(msgspec.structs.replace(view, markets=markets, alerts=(("fill_rate_low", 1),)))
+    shown = [market["market"] for market in found["markets"]]
+    assert shown == list(range(3, SHOWN_OVER + 5))
+    assert found["past"] == {"markets": 3, "fills": 6, "fees": "0.003", "pnl": "14.997"}
+    assert found["fill_count"] == sum(m["fills"] for m in found["markets"]) + found["past"]["fills"]
+    assert found["alerts"][0]["ticker"] == "OLD-1"  # known though it is not shown
+    assert status_of(view)["past"]["markets"] == 0

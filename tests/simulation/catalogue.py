@@ -1,5 +1,7 @@
 """The 80 faults to survive: which knob of the simulated world injects each, and which are tested elsewhere.
 
+Those from 101 on befall only accounts at the model of Kalshi.
+
 `most` is the probability of a knob's fault at full intensity: for each opportunity (a request, a message, a
 fill), or for each virtual second where the fault is a thing that befalls the world.
 """
@@ -102,6 +104,23 @@ KNOBS: dict[str, Knob] = {
     "copycat": Knob((), 0.10, "another maker copies our quotes"),
 }
 
+KALSHI_KNOBS: dict[str, Knob] = {
+    "sweep": Knob((101,), 0.03, "a sweep fires an order group: its orders go, new ones are refused"),
+    "shard_poor": Knob((102,), 0.02, "a shard's balance does not cover an order"),
+    "shard_down": Knob((103,), 0.015, "one shard does not trade"),
+    "shard_unknown": Knob((104,), 0.010, "the account is not known on a shard"),
+    "close_moved": Knob((105, 106), 0.02, "a close time moves, and the market closes by the clock alone"),
+    "cross_accepted": Knob((107,), 1.0, "a post-only order that crosses is accepted and cancelled at once"),
+    "conflict": Knob((108,), 0.05, "an order is repeated on its way and answered 409 already exists"),
+    "renamed": Knob((109,), 0.30, "an amendment gives the order another id"),
+    "private_twice": Knob((110,), 0.15, "a message about an order or a fill comes twice"),
+    "maintenance": Knob((111,), 0.30, "an announced maintenance window: the exchange is closed"),
+    "dispute": Knob((112,), 0.50, "a result is disputed and amended before it pays, without a notice"),
+    "pause_cancels": Knob((113,), 1.0, "a pause cancels what rests, told or not"),
+}
+
+ALL_KNOBS: dict[str, Knob] = KNOBS | KALSHI_KNOBS
+
 LEFT_OUT: dict[int, str] = {
     37: "merging is an action of the chain: the Polymarket adapter's",
     44: "bytes to numbers: the decoders' property and fuzz tests",
@@ -117,6 +136,9 @@ LEFT_OUT: dict[int, str] = {
 
 ROWS: tuple[int, ...] = tuple(row for row in range(1, 81) if row not in LEFT_OUT)
 
-ROW_NAMES: dict[int, str] = {row: knob.what for knob in KNOBS.values() for row in knob.rows} | {
+KALSHI_ROWS: tuple[int, ...] = tuple(row for knob in KALSHI_KNOBS.values() for row in knob.rows)
+
+ROW_NAMES: dict[int, str] = {row: knob.what for knob in ALL_KNOBS.values() for row in knob.rows} | {
+    106: "a market closes by the clock alone while orders rest",
     63: "power is lost: the unsynced tail of the journal is gone, torn or full of holes",
 }

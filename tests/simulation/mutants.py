@@ -23,6 +23,7 @@ from pr3dict.risk.breakers import Breakers
 from pr3dict.risk.exposure import Exposure
 from pr3dict.risk.gate import Gate
 from pr3dict.runtime.trader import Trader
+from simulation import kalshi_mutants
 
 Patch = tuple[Any, str, Any]  # class or module, or a dict; name or key; what stands there instead
 
@@ -327,7 +328,7 @@ MUTANTS: dict[str, Callable[[], list[Patch]]] = {
     "never asks again": _never_asks_again,
     "lost cancel means done": _lost_cancel_is_done,
     "renewals not counted": _commands_not_folded,
-}
+} | kalshi_mutants.MUTANTS
 
 
 @contextmanager
@@ -359,8 +360,11 @@ def find(name: str, first: int, count: int) -> Any:
     from simulation.swarm import draw
 
     for seed in range(first, first + count):
+        options = draw(seed)
+        if name in kalshi_mutants.ADAPTER and options.adapter != "kalshi":
+            continue  # its code is not there
         with applied(name):
-            outcome = Simulation(draw(seed)).run()
+            outcome = Simulation(options).run()
         if outcome.violation.startswith("crash") and "WorkError" not in outcome.violation:
             raise TypeError(f"the mutant itself is broken: {outcome.text}")
         if outcome.violation:

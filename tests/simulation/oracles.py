@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pr3dict.domain import commands as c
 from pr3dict.domain import events as e
 from pr3dict.kernels import dtypes as d
+from pr3dict.risk.gate import Gate
 from simulation.world import SECOND
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Oracles:
         self.alive_ns = 0  # its newest proof of life
         self.reads_seen: set[type] = set()  # kinds of lists that this life has read
         self.filled: dict[int, dict[str, int]] = {}  # by order: sizes of its fills
-        self.day_start: tuple[int, int] | None = None
+        self.days: list[tuple[int, e.DayStarted]] = []  # step that began to count the loss of a day
         self.placed_ns: deque[int] = deque()
         self.hashes: dict[int, str] = {}
         self.max_open = 0
@@ -126,6 +127,7 @@ class Oracles:
             del self.durable_of[number]
         for number in [n for n in self.approved if n not in self.durable_of]:
             del self.approved[number]
+        self.days = [day for day in self.days if day[0] <= last]
 
     def stepped(self, process: Process, step: Step) -> None:
         """A step was made: who may trade now, and which orders it holds."""
@@ -135,6 +137,8 @@ class Oracles:
                     raise Violation("I5 id reused", f"order {command.order_id} was made in two steps")
                 self.durable_of[command.order_id] = step.number
                 self._may_quote(step, command)
+                if self.sim.rules is not None:
+                    self.sim.rules.decided(command.market, command.order_id)
             elif isinstance(command, c.SetLatch):
                 self.halted = True
                 self.flattening.clear()
@@ -153,6 +157,7 @@ class Oracles:
                 )
         self._check_overfill(step)
         self._check_money(step)
+        self._note_days(step)
 
     def born(self, process: Process) -> None:
         """A process begins: it knows nothing of its streams."""
@@ -214,6 +219,24 @@ class Oracles:
         for event in step.derived:
             if isinstance(event, e.Transferred):
                 raise Violation("I2 unexplained", f"{event} was booked, but nobody moved money")
+
+    def _note_days(self, step: Step) -> None:
+        """I24: the loss of a day counts from its beginning, or from a person's resume."""
+        for event in step.derived:
+            if isinstance(event, e.DayStarted):
+                again = bool(self.days) and self.days[-1][1].end_ns == event.end_ns
+                if again and not any(isinstance(x, e.Resume) for x in step.inputs):
+                    raise Violation("I24 daily loss", f"{event} begins a day that had begun: {self.days[-1]}")
+                self.days.append((step.number, event))
+
+    def _check_day(self, process: Process) -> None:
+        counts_from = process.engine.brain.day_start_micros
+        if process.log_failed:
+            return  # what it decides now is kept by nobody
+        if process.began and self.days and counts_from != self.days[-1][1].equity_micros:
+            raise Violation(
+                "I24 daily loss", f"it counts from {counts_from}, the day from {self.days[-1][1]}"
+            )
 
     def _check_overfill(self, step: Step) -> None:
         """I21: more was filled than ordered, so everything stops."""
@@ -364,6 +387,7 @@ class Oracles:
                 raise Violation("I9 own cross", f"market {market}: own bid {bid}, own ask {ask}")
         if sim.process is not None:
             self._bounded(sim.process)
+            self._check_day(sim.process)
 
     def _bounded(self, process: Process) -> None:
         account = process.engine.account
@@ -421,3 +445,25 @@ class Oracles:
             raise Violation(
                 "I2 cash", f"engine {account.cash_micros}, venue {exchange.cash_micros}: off by {off}"
             )
+
+
+class watching_gate:  # noqa: N801 - reads as a statement
+    """While in force, every approval of any gate is told to the oracles."""
+
+    def __init__(self, sim: Simulation) -> None:
+        self.sim = sim
+
+    def __enter__(self) -> None:
+        self.approve = approve = Gate.approve
+        sim = self.sim
+
+        def watched(gate: Gate, *args, **kwargs):
+            verdict = approve(gate, *args, **kwargs)
+            if isinstance(verdict, c.Place) and gate._config is sim.risk and sim.watching:
+                sim.oracles.approves(verdict)
+            return verdict
+
+        Gate.approve = watched  # type: ignore[method-assign]
+
+    def __exit__(self, *exc: object) -> None:
+        Gate.approve = self.approve  # type: ignore[method-assign]

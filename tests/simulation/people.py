@@ -39,7 +39,7 @@ def act(sim: Simulation, draw: int) -> None:
     else:
         target = -1 if deed == "flatten_all" else market
         slip = r.choice((20_000, 50_000))
-        sim.process.put(e.Flatten(command_id=command, who=who, market=target, max_slippage_micros=slip))
+        sim.session.deliver(e.Flatten(command_id=command, who=who, market=target, max_slippage_micros=slip))
 
 
 def resume(sim: Simulation, command_id: str) -> None:
@@ -47,7 +47,7 @@ def resume(sim: Simulation, command_id: str) -> None:
     if sim.process is None:
         sim.world.after(SECOND, resume, sim, command_id)
         return
-    sim.process.put(e.Resume(command_id=command_id, who="simulated person", reason="looked at it"))
+    sim.session.deliver(e.Resume(command_id=command_id, who="simulated person", reason="looked at it"))
 
 
 def unpause(sim: Simulation, command_id: str, market: int) -> None:

@@ -37,6 +37,7 @@ class Process:
         self.alive = True
         self.began = False
         self.exit: c.Exit | None = None
+        self.log_failed = False
         self.asleep_until_ns = 0
         self.engine = Engine(sim.risk, capacity=4)
         self.engine.register_strategy(MarketMakingStrategy(sim.strategy))
@@ -116,9 +117,9 @@ class Process:
             self.inbox.put(event)
             self.wake(MS // 5)
 
-    def put_rows(self, rows: list[Row]) -> None:
+    def put_rows(self, rows: list[Row] | d.Array) -> None:
         """Market data arrives."""
-        if self.alive and rows:
+        if self.alive and len(rows):
             try:
                 self.inbox.put_rows(np.array(rows, d.EVENT))
             except InboxFull as error:
@@ -207,6 +208,7 @@ class Process:
                 self.wake(MS // 5)
 
     def _failed(self, why: str, kind: Any) -> None:
+        self.log_failed = True
         self.sim.log_failed(kind)
         self._send(self.trader.failed(why, kind))
         if self.alive:
@@ -216,7 +218,8 @@ class Process:
         wires: list[c.Action] = []
         for action in actions:
             if isinstance(action, c.Place):
-                self.trader.pending.append(e.Sent(order_id=action.order_id))
+                if not self.sim.session.tells_sent:
+                    self.trader.pending.append(e.Sent(order_id=action.order_id))
                 wires.append(action)
             elif isinstance(action, c.SetLatch):
                 self.sim.disk.latch = (action.reason, action.text)

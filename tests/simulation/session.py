@@ -31,6 +31,8 @@ MOST_SIZE = 10**15  # micro-contracts: more is nonsense
 class Session:
     """Both streams and the requests of one process; made anew for each process."""
 
+    tells_sent = False  # whether the adapter itself says that an order left
+
     def __init__(self, sim: Simulation) -> None:
         self.sim = sim
         self.world = sim.world
@@ -78,10 +80,14 @@ class Session:
         self.market_stream.reset()
         self.user_stream.reset()
         self.to_process(e.FeedUp(venue=self.sim.options.venue))
-        self.to_process(e.VenueStatus(venue=self.sim.options.venue, status=self.sim.venue_status))
         for market in range(self.sim.options.markets):
             self.expected[market] = None
             self._ask_snapshot(market)
+        self.tell_state()
+
+    def tell_state(self) -> None:
+        """What an adapter reads from the venue's pages."""
+        self.to_process(e.VenueStatus(venue=self.sim.options.venue, status=self.sim.venue_status))
         for settled in self.settled.values():
             self.to_process(settled)
 
@@ -109,9 +115,7 @@ class Session:
         skew = process.time_now() - venue_ns
         self.to_process(e.FeedAlive(venue=venue, venue_ns=venue_ns))
         if self.pings % POLL_EVERY == 0:  # notices may have been lost
-            self.to_process(e.VenueStatus(venue=venue, status=self.sim.venue_status))
-            for settled in self.settled.values():
-                self.to_process(settled)
+            self.tell_state()
         if self.pings % SKEW_EVERY == 0:
             self.to_process(e.ClockSkewed(venue=venue, skew_ns=skew))
 
@@ -124,6 +128,13 @@ class Session:
         self.user_stream.reset()
         self.to_process(e.FeedDown(venue=self.sim.options.venue, why=why))
         self.world.after(RECONNECT_NS, self._connect, self.sim.life)
+
+    def deliver(self, command: e.Resume | e.Flatten) -> None:
+        """A person's command that lifts a halt."""
+        self.to_process(command)
+
+    def ended(self) -> None:
+        """The process is dead."""
 
     def cut_all(self, for_ns: int) -> None:
         """The venue cannot be reached at all."""

@@ -19,6 +19,7 @@ HOUR_NS = 3_600 * SECOND
 def listings(options: Options, *, own_in_feed: bool, end_ns: dict[int, int]) -> tuple[e.Listed, ...]:
     """The markets of a seed; `end_ns` gives some of them an end date inside the run."""
     kalshi = options.venue == "kalshi"
+    lot = MICRO // 100 if options.adapter == "kalshi" else MICRO
     grids = tuple(PriceGrid((Band(0, 10_000, step),)) for step in STEPS)
     return tuple(
         e.Listed(
@@ -29,8 +30,8 @@ def listings(options: Options, *, own_in_feed: bool, end_ns: dict[int, int]) -> 
             exclusive=options.exclusive and m < 2,
             title=f"Market {m}",
             grids=grids,
-            min_size=MICRO,
-            lot=MICRO,
+            min_size=lot,
+            lot=lot,
             fee_kind="kalshi" if kalshi else "polymarket",
             taker_ppm=70_000 if kalshi else 20_000,
             maker_ppm=17_500 if kalshi else 0,

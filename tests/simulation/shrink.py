@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from simulation.catalogue import KNOBS
+from simulation.catalogue import ALL_KNOBS
 from simulation.simulator import Outcome, Simulation
 from simulation.swarm import Options, draw
 from simulation.world import SECOND, Fired
@@ -99,8 +99,9 @@ def tell(
     options = shrinker.options
     say(f"{shrinker.runs} runs: {len(outcome.fired)} faults -> {len(shrinker.tape)}, of these kinds:")
     for knob in sorted({name for name, _ in shrinker.tape}):
-        say(f"  {KNOBS[knob].what} ({knob}, {sum(name == knob for name, _ in shrinker.tape)} times)")
-    say(f"a {options.venue} account, {options.markets} markets, {options.safety_ns // SECOND} s of trouble")
+        say(f"  {ALL_KNOBS[knob].what} ({knob}, {sum(name == knob for name, _ in shrinker.tape)} times)")
+    say(f"a {options.venue} account ({options.adapter} adapter), {options.markets} markets,")
+    say(f"{options.safety_ns // SECOND} s of trouble")
     for line in small.story[-25:]:
         say(f"  {line}")
     say(f"  {small.at_s:8.3f} s  {small.text}")

@@ -10,6 +10,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -22,7 +23,10 @@ from pr3dict.risk.gate import Gate, MarketFacts, Portfolio, Refusal, Wish
 from simulation import people, setting
 from simulation.disk import Disk
 from simulation.flow import Flow, Row, row
-from simulation.oracles import Oracles, Violation
+from simulation.kalshi_rules import Rules
+from simulation.kalshi_session import KalshiSession
+from simulation.kalshi_venue import KalshiVenue
+from simulation.oracles import Oracles, Violation, watching_gate
 from simulation.process import Process
 from simulation.proof import check_fold, check_replay
 from simulation.session import Session
@@ -47,6 +51,7 @@ class Outcome:
     """What one seed came to."""
 
     seed: int
+    adapter: str = "generic"
     violation: str = ""
     text: str = ""
     at_s: float = 0.0
@@ -70,7 +75,8 @@ class Simulation:
         self.options = options
         self.world = World(options.seed, options.intensity, allowed)
         plan = self.world.stream("plan")
-        self.own_in_feed = self.world.fires("own_echo")
+        at_kalshi = options.adapter == "kalshi"
+        self.own_in_feed = self.world.fires("own_echo") or at_kalshi
         self.forgets_closed = options.venue == "polymarket"
         self.keeper = plan.random() < 0.75  # somebody looks at every halt
         self.silent_wipe = plan.random() < 0.5
@@ -90,14 +96,17 @@ class Simulation:
         self.disk = Disk(self.world)
         self.process: Process | None = None
         self.oracles = Oracles(self)
-        self.venue = Venue(self)
-        self.session = Session(self)
+        self.fates: dict[int, str] = {}  # what markets that are to settle will pay
+        self.paid: dict[int, int] = {}
+        self.rules: Any = Rules(self) if at_kalshi else None
+        self.kalshi: Any = KalshiVenue(self) if at_kalshi else None  # the same as `venue`
+        self.venue: Venue = self.kalshi or Venue(self)
+        self.session: Any = KalshiSession(self) if at_kalshi else Session(self)
         self.flows = [Flow(self.world, m, self.venue.own_best) for m in range(options.markets)]
         self.weather = Weather(self)
         self.status: dict[int, int] = {}
         self.grids = [0] * options.markets
         self.venue_status = "open"
-        self.paid: dict[int, int] = {}
         self.foreign_micros = 0
         self.untold_ns = 0  # when money moved last without a word
         self.money_moved = False  # by a person, told or not: the notice may be lost on its way
@@ -117,7 +126,7 @@ class Simulation:
 
     def run(self) -> Outcome:
         """All phases; the outcome says what broke, if anything did."""
-        out = Outcome(self.options.seed)
+        out = Outcome(self.options.seed, self.options.adapter)
         try:
             with watching_gate(self):
                 self._phases()
@@ -180,6 +189,8 @@ class Simulation:
         if not self.world.healed:
             self.weather.second()
         self.oracles.second()
+        if self.rules is not None:
+            self.rules.second()
         for market, end_ns in self.end_ns.items():
             if self.world.now_ns > end_ns and market not in self.paid:
                 self.world.effect(36)
@@ -196,7 +207,7 @@ class Simulation:
         world.healed = True
         self.say("all faults end")
         self.session.heal()
-        self.venue.faults.heal()
+        self.venue.heal()
         for market in range(self.options.markets):
             if self.status_of(market) in (d.PAUSED, d.RESTARTING, d.POST_ONLY_MODE):
                 self._set_status(market, d.ACTIVE)
@@ -225,7 +236,10 @@ class Simulation:
             return
         if self.disk.latch is not None:
             return
-        reasons = {m: process.reasons(m) for m in range(self.options.markets) if m not in self.paid}
+        over = (d.CLOSED, d.SETTLED)
+        reasons = {
+            m: process.reasons(m) for m in range(self.options.markets) if self.status_of(m) not in over
+        }
         if all(reason & WAITS for reason in reasons.values()):
             return
         names = {
@@ -313,6 +327,7 @@ class Simulation:
         process.alive = False
         self.tape.append((process.first_number, process.batches))
         self.process = None
+        self.session.ended()
 
     def exited(self, process: Process, command: c.Exit) -> None:
         """The process ends by itself; a supervisor starts the next one."""
@@ -442,6 +457,8 @@ class Simulation:
         if self.status_of(market) != d.ACTIVE:
             return
         self.silent_wipe = not told
+        if self.kalshi is not None and self.world.fires("pause_cancels"):
+            self.kalshi.pause_orders(market, told=told)
         self._set_status(market, d.PAUSED)
         self.world.after(for_ns, self._unpause, market, told)
 
@@ -455,6 +472,8 @@ class Simulation:
     def pause_exchange(self, for_ns: int) -> None:
         """The whole venue pauses."""
         if self.venue_status == "open":
+            if self.kalshi is not None and self.world.fires("pause_cancels"):
+                self.kalshi.pause_orders(-1, told=not self.silent_wipe)
             self.set_venue_status("paused")
             self.world.after(for_ns, self.set_venue_status, "open")
 
@@ -475,7 +494,7 @@ class Simulation:
 
     def _restarted(self) -> None:
         self.set_venue_status("open")
-        if self.world.healed:
+        if self.world.healed or self.kalshi is not None:
             return
         for market in range(self.options.markets):
             if self.status_of(market) == d.ACTIVE:
@@ -502,12 +521,16 @@ class Simulation:
 
     def settle(self, market: int, word: str, delay_ns: int) -> None:
         """A market closes and pays a little later."""
-        if self.status_of(market) in (d.CLOSED, d.SETTLED):
+        if self.status_of(market) in (d.CLOSED, d.SETTLED) or market in self.fates:
+            return
+        if self.kalshi is not None:
+            self.kalshi.settle(market, word, delay_ns)
             return
         self._set_status(market, d.CLOSED)
-        self.world.after(delay_ns, self._pay, market, word)
+        self.world.after(delay_ns, self.pay, market, word)
 
-    def _pay(self, market: int, word: str) -> None:
+    def pay(self, market: int, word: str) -> None:
+        """A market pays."""
         value, bits = VALUES[word]
         if self.venue.net(market):
             self.world.effect(34)
@@ -572,25 +595,3 @@ def _where(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)[-4:]
     place = " < ".join(f"{f.filename.rsplit('/', 2)[-1]}:{f.lineno} {f.name}" for f in reversed(frames))
     return f"{type(error).__name__}: {error} at {place}"
-
-
-class watching_gate:  # noqa: N801 - reads as a statement
-    """While in force, every approval of any gate is told to the oracles."""
-
-    def __init__(self, sim: Simulation) -> None:
-        self.sim = sim
-
-    def __enter__(self) -> None:
-        self.approve = approve = Gate.approve
-        sim = self.sim
-
-        def watched(gate: Gate, *args, **kwargs):
-            verdict = approve(gate, *args, **kwargs)
-            if isinstance(verdict, c.Place) and gate._config is sim.risk and sim.watching:
-                sim.oracles.approves(verdict)
-            return verdict
-
-        Gate.approve = watched  # type: ignore[method-assign]
-
-    def __exit__(self, *exc: object) -> None:
-        Gate.approve = self.approve  # type: ignore[method-assign]

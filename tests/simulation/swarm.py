@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Literal
 
-from simulation.catalogue import KNOBS
+from simulation.catalogue import KALSHI_KNOBS, KNOBS
 from simulation.world import SECOND
 
 POLYMARKET_ONLY = ("void", "void_alone", "final_late", "final_conflict", "void_storm")
+KALSHI_SHARE = 0.7  # of Kalshi seeds at the model of Kalshi, the rest at an exchange of no particular kind
 CALM_SHARE = 0.08  # of seeds without any fault: the engine must simply trade
 
 
@@ -33,6 +34,8 @@ class Options:
     clock_ns: int = 0
     small: bool = False  # buggified: small queues, short lives
     intensity: dict[str, float] = field(default_factory=dict)
+    adapter: Literal["generic", "kalshi"] = "generic"  # kalshi: the real adapter and Kalshi's own rules
+    group_limit: int = 0  # contracts of an order group
 
     def without(self, knob: str) -> Options:
         """The same world without one fault."""
@@ -54,7 +57,7 @@ def draw(seed: int) -> Options:
     clock: Literal["none", "linear", "step", "periodic"] = "none"
     if "clock" in intensity:
         clock = r.choice(("linear", "step", "periodic"))
-    return Options(
+    options = Options(
         seed=seed,
         venue=venue,
         markets=r.choice((2, 3, 3, 4)),
@@ -70,4 +73,21 @@ def draw(seed: int) -> Options:
         clock_ns=round(intensity.get("clock", 0.0) * r.choice((-1, 1)) * 4 * SECOND),
         small=small,
         intensity=intensity,
+    )
+    return _at_kalshi(options) if venue == "kalshi" else options
+
+
+def _at_kalshi(options: Options) -> Options:
+    """Most Kalshi accounts trade at the model of Kalshi; draws of its own keep the others as they are."""
+    r = Random(f"{options.seed}/kalshi options")
+    if r.random() >= KALSHI_SHARE:
+        return options
+    knobs = {knob: r.random() for knob in KALSHI_KNOBS if r.random() < 0.5}
+    calm = not options.intensity
+    return replace(
+        options,
+        adapter="kalshi",
+        group_limit=r.choice((5, 15, 40, 400)),
+        life_ns=options.life_ns if options.small else r.choice((6, 10, 20)) * SECOND,  # renewed more often
+        intensity=options.intensity | ({} if calm else knobs),
     )

@@ -11,6 +11,7 @@ from pr3dict.domain import events as e
 from pr3dict.kernels import dtypes as d
 from pr3dict.strategies.market_making import MarketMakingStrategy
 from pr3dict.venues.simulated import interventions as hands
+from pr3dict.venues.simulated import reads
 from pr3dict.venues.simulated.exchange import NO_DATA, SimulatedExchange
 from pr3dict.venues.simulated.faults import (
     NO_CHANGE_FAULT,
@@ -136,7 +137,7 @@ class Venue:
     def __init__(self, sim: Simulation) -> None:
         self.sim = sim
         self.world = sim.world
-        self.faults = SeededFaults(sim)
+        self.faults = self._make_faults()
         rules = MarketMakingStrategy(sim.strategy).rules()
         rules["merge_threshold"] = 0
         cash = sim.options.cash * 1_000_000
@@ -144,6 +145,9 @@ class Venue:
         self.version = 0  # changes with the truth
         self._wake_ns = 0
         self._foreign = 0
+
+    def _make_faults(self) -> SeededFaults:
+        return SeededFaults(self.sim)
 
     # --- time
 
@@ -275,7 +279,7 @@ class Venue:
     def trade_foreign(self, market: int, side: int, contracts: int) -> e.Filled | None:
         """Somebody else on our account trades at the touch; None where there is nothing to trade with."""
         self.advance()
-        touch = self.exchange.book(market)
+        touch = reads.touch(self.exchange, market)
         price = touch[1] if side == d.BID else touch[0]
         if price <= 0 or self.exchange.world.exchange_books[market].status != d.ACTIVE:
             return None
@@ -302,6 +306,10 @@ class Venue:
         self._done(
             hands.set_status(self.exchange, self.world.now_ns, self.sim.options.venue, status, told=told)
         )
+
+    def heal(self) -> None:
+        """All troubles of the venue end."""
+        self.faults.heal()
 
     def amend(self, market: int, value_micros: int) -> None:
         """A settled market pays another value."""

@@ -12,6 +12,7 @@ from pr3dict.domain import events as e
 from pr3dict.kernels import dtypes as d
 from simulation import people
 from simulation.flow import copy_for
+from simulation.kalshi_weather import KalshiWeather
 from simulation.world import MS, SECOND
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class Weather:
             "absurd": self._absurd,
             "people": self._people,
         }
+        if sim.kalshi is not None:
+            self.befalls |= KalshiWeather(sim).befalls
 
     def second(self) -> None:
         """One second of weather."""
@@ -146,6 +149,9 @@ class Weather:
 
     def _reactivation(self) -> None:
         market = self._market("reactivation")
+        if self.sim.kalshi is not None:  # too short a pause to cancel anything in it
+            self.sim.pause(market, self._amount("reactivation", 1, 60) * MS, told=False)
+            return
         self.sim.pause(market, self._amount("reactivation", 1, 4) * SECOND, told=False)
 
     def _restart(self) -> None:
@@ -163,6 +169,11 @@ class Weather:
             self.world.effect(56)
 
     def _group(self) -> None:
+        if self.sim.kalshi is not None:  # somebody pulls the switch by hand
+            for group in [g for g in self.sim.kalshi.groups.values() if not g.fired]:
+                self.world.effect(57)
+                self.sim.kalshi.trigger(group)
+            return
         self.sim.venue.faults.group_until_ns = self.world.now_ns + self._amount("group", 3, 15) * SECOND
         if self.sim.venue.cancel_everything(told=True):
             self.world.effect(57)

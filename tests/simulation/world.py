@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from random import Random
 from typing import Any
 
-from simulation.catalogue import KNOBS
+from simulation.catalogue import ALL_KNOBS
 
 START_NS = 1_788_220_800_000_000_000  # 2026-09-01T00:00:00Z: any date would do
 MS = 1_000_000
@@ -85,7 +85,7 @@ class World:
             return False
         number = self._asked[knob]
         self._asked[knob] = number + 1
-        if self.stream(knob).random() >= level * KNOBS[knob].most:
+        if self.stream(knob).random() >= level * ALL_KNOBS[knob].most:
             return False
         if self.allowed is not None and (knob, number) not in self.allowed:
             return False

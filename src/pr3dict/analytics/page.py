@@ -1,7 +1,8 @@
 """One self-contained HTML page: sections of text, tables and charts put into the page's template.
 
-Nothing in it asks for anything outside: plotly.js is inside, the content security policy forbids every
-request, and only the two scripts whose hashes it names may run. Whatever comes from a tape is escaped.
+Nothing in it asks for anything outside: plotly.js is inside where there is a chart, the content security
+policy forbids every request, and only the two scripts whose hashes it names may run. Whatever comes from a
+tape is escaped.
 """
 
 from __future__ import annotations
@@ -153,7 +154,7 @@ def render(title: str, head: Sequence[Html], sections: Sequence[Section], foot: 
     charts = [part for section in sections for part in section.parts if isinstance(part, Chart)]
     figures = {chart.name: [figure for _, figure in chart.panels] for chart in charts}
     parts = {name: _part(f"page.{name}") for name in ("html", "css", "js")}
-    plotly = get_plotlyjs()
+    plotly = get_plotlyjs() if charts else ""
     data = json.dumps(figures, separators=(",", ":"), allow_nan=False)
     return Template(parts["html"]).substitute(
         title=html(title),

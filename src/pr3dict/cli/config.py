@@ -8,17 +8,22 @@ from typing import Any
 
 from pr3dict.domain.errors import ConfigError
 from pr3dict.risk.limits import RiskConfig, build_risk
+from pr3dict.risk.programme import IncentiveTerms, build_programme
 from pr3dict.strategies.config import MarketMakingConfig
 from pr3dict.strategies.presets import (
+    PROGRAMME_TABLE,
     RISK_TABLE,
     TABLE,
+    VENUE_TABLES,
     build_config,
     read_assignments,
     read_tables,
     read_toml,
 )
+from pr3dict.venues.kalshi.settings import TABLE as KALSHI_TABLE
+from pr3dict.venues.kalshi.settings import KalshiConfig, build_kalshi
 
-_RISK = f"{RISK_TABLE}."
+_OTHERS = tuple(f"{table}." for table in (RISK_TABLE, PROGRAMME_TABLE, *VENUE_TABLES))
 
 
 def load_config(
@@ -26,7 +31,7 @@ def load_config(
 ) -> MarketMakingConfig:
     """Preset < `[market_making]` of the TOML file < `key=value` assignments.
 
-    A `[risk]` table in the file is checked, too, so that one file serves every command.
+    The other tables in the file are checked, too, so that one file serves every command.
 
     Raises:
         ConfigError: the file can't be read, or a setting in any of the three is wrong.
@@ -35,7 +40,10 @@ def load_config(
         return build_config(preset, assignments=assignments)
     text = _read(file)
     config = build_config(preset, read_toml(text, str(file)), str(file), assignments)
-    build_risk(read_tables(text, str(file)).get(RISK_TABLE), str(file))
+    tables = read_tables(text, str(file))
+    build_risk(tables.get(RISK_TABLE), str(file))
+    build_programme(tables.get(PROGRAMME_TABLE), str(file))
+    build_kalshi(tables.get(KALSHI_TABLE), str(file))
     return config
 
 
@@ -49,18 +57,49 @@ def load_configs(
     Raises:
         ConfigError: the file can't be read, or a setting in any of the three is wrong.
     """
-    tables: dict[str, dict[str, Any]] = {}
-    source = "config"
-    if file is not None:
-        source = str(file)
-        tables = read_tables(_read(file), source)
+    tables, source = _tables(file)
     given = list(assignments)
-    own = [text for text in given if not text.strip().startswith(_RISK)]
-    single = read_assignments(text.strip()[len(_RISK) :] for text in given if text.strip().startswith(_RISK))
+    own = [text for text in given if not text.strip().startswith(_OTHERS)]
+    build_kalshi(tables.get(KALSHI_TABLE), source, _single(KALSHI_TABLE, given))
+    risk = build_risk(tables.get(RISK_TABLE), source, _single(RISK_TABLE, given))
+    programme = build_programme(tables.get(PROGRAMME_TABLE), source, _single(PROGRAMME_TABLE, given))
     return (
         build_config(preset, tables.get(TABLE), source, own),
-        build_risk(tables.get(RISK_TABLE), source, single),
+        risk if programme is None else risk.with_changes(programme=programme),
     )
+
+
+def load_kalshi(file: Path | None = None, assignments: Iterable[str] = ()) -> KalshiConfig:
+    """The settings of `[kalshi]`, which `kalshi.key=value` assignments change.
+
+    Raises:
+        ConfigError: the file can't be read, or a setting in either is wrong.
+    """
+    tables, source = _tables(file)
+    return build_kalshi(tables.get(KALSHI_TABLE), source, _single(KALSHI_TABLE, assignments))
+
+
+def load_incentives(file: Path | None = None) -> tuple[IncentiveTerms, ...]:
+    """The reward periods of `[programme]`; none where it has none.
+
+    Raises:
+        ConfigError: the file can't be read, or a setting in it is wrong.
+    """
+    tables, source = _tables(file)
+    programme = build_programme(tables.get(PROGRAMME_TABLE), source)
+    return programme.incentives if programme is not None else ()
+
+
+def _tables(file: Path | None) -> tuple[dict[str, dict[str, Any]], str]:
+    """The tables of a file, none without one, and what errors call it."""
+    return ({}, "config") if file is None else (read_tables(_read(file), str(file)), str(file))
+
+
+def _single(table: str, assignments: Iterable[str]) -> dict[str, str]:
+    """The assignments to a table, without its name."""
+    mark = f"{table}."
+    found = (text.strip() for text in assignments)
+    return read_assignments(text[len(mark) :] for text in found if text.startswith(mark))
 
 
 def _read(file: Path) -> str:

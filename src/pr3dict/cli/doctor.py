@@ -8,14 +8,29 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
 
 import typer
 
 from pr3dict.cli import output
 from pr3dict.cli.process import DataDirOption, JsonOption
-from pr3dict.domain.errors import Pr3dictError, WorkError
+from pr3dict.cli.venue_options import (
+    DEFAULT_ENV,
+    EnvOption,
+    EventOption,
+    MarketOption,
+    SeriesOption,
+    UrlOption,
+    VenueOption,
+    access_of,
+    check_venue,
+    selection_of,
+)
+from pr3dict.domain.errors import ConfigError, Pr3dictError, UsageError, WorkError
 from pr3dict.store.data_dir import DataDir
+
+if TYPE_CHECKING:
+    from pr3dict.runtime.kalshi_access import Selection
 
 COMMITS: Final = 200
 SLOW_P99_US: Final = 50_000  # a new order waits for its commit
@@ -47,15 +62,40 @@ def doctor_command(
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="A config file to check as well.")
     ] = None,
+    venue: VenueOption = None,
+    env: EnvOption = DEFAULT_ENV,
+    url: UrlOption = None,
+    market: MarketOption = None,
+    event: EventOption = None,
+    series: SeriesOption = None,
+    orders: Annotated[
+        bool,
+        typer.Option("--orders", help="Also place, amend and cancel one tiny order far from the market."),
+    ] = False,
+    confirm: Annotated[
+        str | None, typer.Option("--confirm", metavar="live", help="Needed for --orders at prod.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check config, disk, clock, journal, latch, lease, kernels and limits before trading.
 
     Measures the disk with 200 synced commits in the data directory, which is made where it is missing. May
-    run beside the process. Exit code 1 where a check failed; warnings fail nothing.
+    run beside the process. With --venue also the venue: key, scopes, limits, balances, leftover orders,
+    stream; the markets that are named say which balances are needed. Exit code 1 where a check failed;
+    warnings fail nothing.
     """
     place = DataDir.of(data_dir)
+    named = bool(market or event or series)
+    if venue is None and (url is not None or named or orders):
+        raise UsageError("--url, --market, --event, --series and --orders need --venue kalshi")
+    if confirm not in (None, "live"):
+        raise UsageError(f"--confirm: {confirm!r} confirms nothing; the word is live")
+    if orders and env == "prod" and confirm != "live":
+        raise UsageError("--orders places an order with real money at prod; add --confirm live")
     findings = list(examine(place, config))
+    if venue is not None:
+        selection = selection_of(market, event, series) if named else None
+        findings += _examine_venue(venue, env, url, place, selection, orders=orders)
     failed = sum(finding.state == "fail" for finding in findings)
     if as_json:
         answer = {
@@ -68,6 +108,24 @@ def doctor_command(
         _show(place, findings)
     if failed:
         raise WorkError(f"{failed} of {len(findings)} checks failed; do as they say and run this again")
+
+
+def _examine_venue(
+    venue: str, env: str, url: str | None, place: DataDir, selection: Selection | None, *, orders: bool
+) -> list[Finding]:
+    """Everything about the venue; without a usable key what can be said without one."""
+    import asyncio
+
+    from pr3dict.cli.doctor_kalshi import examine_selected, key_finding
+
+    check_venue(venue)
+    try:
+        access = access_of(venue, env, url)
+    except ConfigError as error:
+        if error.key in ("--url", "env"):
+            raise
+        return [key_finding(error)]
+    return asyncio.run(examine_selected(access, place, selection, orders=orders))
 
 
 def examine(place: DataDir, config: Path | None) -> Iterator[Finding]:

@@ -53,7 +53,7 @@ def explain_command(
         show(answer, decision)
 
 
-def parse_moment(text: str, last_ns: int) -> int:
+def parse_moment(text: str, last_ns: int, option: str = "--at") -> int:
     """A moment as ns UTC; a time of day is of the day of `last_ns`.
 
     Raises:
@@ -70,7 +70,7 @@ def parse_moment(text: str, last_ns: int) -> int:
             return int(whole.timestamp()) * NS + round(float(fraction or 0) * NS)
         found = datetime.fromisoformat(text)
     except ValueError as error:
-        raise UsageError(f"--at: {text!r} is no moment ({error}); {_ADVICE}") from None
+        raise UsageError(f"{option}: {text!r} is no moment ({error}); {_ADVICE}") from None
     found = found.replace(tzinfo=UTC) if found.tzinfo is None else found
     return (found - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1_000
 
@@ -149,11 +149,11 @@ def show(answer: dict[str, Any], decision: Decision) -> None:
     console.print()
     show_decision(decision)
     console.print()
-    orders = table("Orders that stood", "order", "side", "price", "remaining", "state", left=2)
+    orders = table("Orders that stood", "order", "side", "price", "remaining", "ahead", "state", left=2)
     orders.columns[-1].justify = "left"
     for order in answer["orders"]:
         cells = (str(order["order_id"]), order["side"], price(order["price"]), contracts(order["remaining"]))
-        orders.add_row(*cells, escape(order["state"]))
+        orders.add_row(*cells, contracts(order["queue_ahead"]), escape(order["state"]))
     console.print(orders if answer["orders"] else "No order stood.")
     console.print(f"\nnet      {contracts(answer['net_position'], sign=True)} contracts")
     console.print(f"holds    {escape(', '.join(answer['holds'])) or 'none'}")

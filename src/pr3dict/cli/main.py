@@ -46,13 +46,25 @@ COMMANDS = (
         "paper",
         "pr3dict.cli.paper",
         "paper_command",
-        "Trade recorded markets on paper: the engine with journal, limits and operator commands.",
+        "Trade on paper, in recorded or live markets: the engine with journal, limits and operator commands.",
+    ),
+    CommandEntry(
+        "live",
+        "pr3dict.cli.live",
+        "live_command",
+        "Trade with real orders at a venue: journal, limits and operator commands.",
     ),
     CommandEntry(
         "status",
         "pr3dict.cli.status",
         "status_command",
         "Show money, limits, markets, orders, fills and what is wrong, running or not.",
+    ),
+    CommandEntry(
+        "report",
+        "pr3dict.cli.report_command",
+        "report_command",
+        "Account for the sessions of a data directory; evidence for programmes, queue models.",
     ),
     CommandEntry(
         "explain",
@@ -119,6 +131,12 @@ COMMANDS = (
         "pr3dict.cli.scan",
         "scan_command",
         "Rank recorded markets by what quoting them would earn, with the reason for each rejection.",
+    ),
+    CommandEntry(
+        "record",
+        "pr3dict.cli.record",
+        "record_command",
+        "Keep live markets as tapes: books, trades and what becomes of them.",
     ),
     CommandEntry(
         "compare",

@@ -1,4 +1,4 @@
-"""`pr3dict paper`: the engine of live trading on the simulated exchange, with recordings as its market."""
+"""`pr3dict paper`: the engine of live trading on a simulated exchange, which recordings or live data move."""
 
 from __future__ import annotations
 
@@ -9,11 +9,24 @@ import typer
 
 from pr3dict.cli.output import messages, print_json
 from pr3dict.cli.process import DataDirOption
+from pr3dict.cli.venue_options import (
+    DEFAULT_ENV,
+    EnvOption,
+    EventOption,
+    MarketOption,
+    MaxMarketsOption,
+    SeriesOption,
+    UrlOption,
+    access_of,
+    selection_of,
+)
 from pr3dict.domain.errors import UsageError
 
 if TYPE_CHECKING:
     from pr3dict.risk.limits import RiskConfig
+    from pr3dict.runtime.kalshi_access import KalshiAccess, Selection
     from pr3dict.runtime.spec import BacktestSpec
+    from pr3dict.venues.kalshi.settings import KalshiConfig
 
 MAX_SPEED = 1_000_000.0
 MAX_PORT = 65_535
@@ -29,7 +42,10 @@ Speed = Annotated[
     str, typer.Option(metavar="X", help="Recorded seconds a second, or max for as fast as it goes.")
 ]
 VenueName = Annotated[
-    str | None, typer.Option(metavar="VENUE", help="kalshi or polymarket; not in this version.")
+    str | None,
+    typer.Option(
+        "--venue", metavar="VENUE", help="kalshi: trade on its live market data; fills are simulated."
+    ),
 ]
 Exchange = Annotated[
     str | None,
@@ -69,6 +85,12 @@ def paper_command(
     speed: Speed = "1",
     exchange: Exchange = None,
     venue: VenueName = None,
+    env: EnvOption = DEFAULT_ENV,
+    url: UrlOption = None,
+    market: MarketOption = None,
+    event: EventOption = None,
+    series: SeriesOption = None,
+    max_markets: MaxMarketsOption = 0,
     policy: Policy = None,
     preset: Preset = None,
     config: Config = None,
@@ -84,27 +106,29 @@ def paper_command(
     data_dir: DataDirOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Trade recorded markets on paper: the engine with journal, limits and operator commands.
+    """Trade on paper, in recorded or live markets: the engine with journal, limits and operator commands.
 
+    With --venue the market data are the venue's own as they come; orders stay on this machine, where a
+    simulated exchange fills them. That needs a key (one that may only read will do).
     Ctrl-C stops it: cancel, confirm, close. Started again in the same data directory it goes on where it
     was. Exit code 3: the kill latch is set. docs/paper.md is the manual.
     """
     from pr3dict.cli.backtest import spec_of
-    from pr3dict.cli.config import load_configs
+    from pr3dict.cli.config import load_configs, load_kalshi
     from pr3dict.cli.report import check_target
 
-    if venue is not None:
-        raise UsageError("--venue: live market data is not in this version; give recordings with --replay")
-    if bool(replay) == (exchange is not None) or (exchange is not None and tapes):
-        raise UsageError("say what to trade: --replay and tapes (files, folders or patterns), or --exchange")
+    check_source(replay, tapes, exchange, venue)
+    if venue is None and (url or market or event or series or max_markets or env != DEFAULT_ENV):
+        raise UsageError("--env, --url, --market, --event, --series and --max-markets go with --venue")
     if seconds is not None and not seconds > 0:
         raise UsageError(f"--seconds: {seconds} is not above 0")
     pace = parse_speed(speed)
     given = assignments or []
+    tables = ("risk.",) if venue is None else ("risk.", "kalshi.")
     spec = spec_of(
         preset=preset,
         config=config,
-        assignments=[one for one in given if not one.strip().startswith("risk.")],
+        assignments=[one for one in given if not one.strip().startswith(tables)],
         policy=policy,
         queue=queue,
         queue_power=queue_power,
@@ -117,6 +141,11 @@ def paper_command(
     run = Run(spec, risk, pace, seconds, report, headless, as_json)
     if exchange is not None:
         trade_remote(exchange, run, data_dir)
+    elif venue is not None:
+        check_live(run)
+        selection = selection_of(market, event, series, max_markets)
+        kalshi = load_kalshi(config, given)
+        trade_venue(access_of(venue, env, url), kalshi, selection, run, data_dir)
     else:
         trade([*(replay or ()), *(tapes or ())], run, data_dir)
 
@@ -199,6 +228,54 @@ def trade_remote(address: str, run: Run, data_dir: Path | None) -> None:
     else:
         show_outcome(outcome, "Paper session", None)
     end(outcome)
+
+
+def trade_venue(
+    access: KalshiAccess, kalshi: KalshiConfig, selection: Selection, run: Run, data_dir: Path | None
+) -> None:
+    """Trade on a venue's live market data, and leave with the session's exit code."""
+    from dataclasses import replace
+
+    from pr3dict.cli.session import Watcher, end, outcome_json, run_session, show_outcome
+    from pr3dict.runtime.kalshi_paper import KalshiPaperSpec
+    from pr3dict.store.data_dir import DataDir
+
+    place = DataDir.of(data_dir)
+    spec = KalshiPaperSpec(
+        access, kalshi, selection, run.spec, run.risk, place, seconds=run.seconds, view_s=VIEW_S
+    )
+    with messages.status("Loading the brain (compiled once, up to two minutes)..."):
+        warm_engine()
+    quiet = run.as_json and not run.headless
+    notes = ["Ctrl-C: cancel, confirm, close."]
+    watcher = Watcher(
+        place, mode="paper", notes=notes, headless=run.headless, quiet=quiet, simulation=spec.simulation
+    )
+    shown = replace(spec, on_view=watcher, on_figures=watcher.take_figures)
+    outcome = run_session(shown, watcher, draw=False)
+    if run.as_json:
+        print_json(outcome_json(outcome, None))
+    else:
+        show_outcome(outcome, "Paper session", None)
+    end(outcome)
+
+
+def check_source(
+    replay: list[str] | None, tapes: list[str] | None, exchange: str | None, venue: str | None
+) -> None:
+    """Raises `UsageError` where it is not said, or said twice, what is traded."""
+    if sum((bool(replay), exchange is not None, venue is not None)) != 1 or (tapes and not replay):
+        raise UsageError(
+            "say what to trade, one of: --replay and tapes (files, folders or patterns), --venue, --exchange"
+        )
+
+
+def check_live(run: Run) -> None:
+    """Raises `UsageError` where an option was given that only recordings have."""
+    if run.report is not None:
+        raise UsageError("--report: a report needs recordings; replay the session's own tapes for one")
+    if run.speed != 1.0:
+        raise UsageError("--speed: live market data come when they come; --speed goes with --replay")
 
 
 def parse_address(text: str) -> tuple[str, int]:

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pr3dict.cli.output import console, money, table
+from pr3dict.analytics.incentives import PeriodScore
+from pr3dict.cli.output import console, dollars, money, table
 from pr3dict.domain.ledger import Attribution
 from pr3dict.domain.units import format_contracts
 from pr3dict.runtime.backtest import BacktestResult
@@ -120,6 +121,17 @@ def market_table(result: BacktestResult) -> Table:
     return view
 
 
+def incentive_table(scores: Iterable[PeriodScore]) -> Table:
+    """What own orders scored, and what that would pay; it is not in the profit above."""
+    heads = ("snapshots", "void", "unseen", "scored", "share", "pool", "reward")
+    view = table("Liquidity incentives, own orders (beside the profit)", "market", *heads)
+    for score in scores:
+        counts = (f"{one:,}" for one in (score.valid, score.void, score.unseen, score.quoted))
+        pool, paid = money(score.terms.reward), money(dollars(score.reward_micros))
+        view.add_row(escape(score.terms.ticker), *counts, f"{float(score.share):.4%}", pool, paid)
+    return view
+
+
 def bullets(sentences: Iterable[str]) -> Table:
     """Sentences below each other, wrapped with a hanging indent."""
     view = Table.grid(padding=(0, 1))
@@ -137,6 +149,8 @@ def show(result: BacktestResult, title: str, to: Console = console) -> None:
     )
     to.print(bullets(result.assumptions), style="dim")
     views = [ladder(result.report.total.pnl), bracket(result), activity(result), markout_table(result)]
+    if result.incentives:
+        views.append(incentive_table(result.incentives))
     for view in [*views, market_table(result)]:
         to.print()
         to.print(view)

@@ -1,23 +1,38 @@
-"""`pr3dict scan`: recorded markets ranked by what quoting them would earn, and why others are rejected."""
+"""`pr3dict scan`: markets ranked by what quoting them would earn, and why others are rejected."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 from rich.markup import escape
 
 from pr3dict.cli.output import console, messages, money, print_json, progress, table
+from pr3dict.cli.venue_options import (
+    DEFAULT_ENV,
+    EnvOption,
+    EventOption,
+    MarketOption,
+    MaxMarketsOption,
+    SeriesOption,
+    UrlOption,
+    VenueOption,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from rich.table import Table
 
     from pr3dict.runtime.scan import Judged
     from pr3dict.strategies.selection import Candidate, Ranking
 
 VENUES = ("kalshi", "polymarket")
+MOST_ROWS = 1_000  # of the rejected, for a person; `--json` is always complete
+WATCH_S = 60.0
+CANDIDATES = 50
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICRO = 1_000_000
 CENT = 10_000  # micros
@@ -44,15 +59,45 @@ def moment_ns(text: str) -> int:
     return ((since.days * 86_400 + since.seconds) * MICRO + since.microseconds) * 1_000
 
 
-def _refuse_venue(venue: str | None, tapes: list[str] | None) -> None:
+def _check_words(tapes: list[str] | None, at: str | None, live: LiveWords) -> None:
+    """Raises `UsageError` where neither tapes nor a venue were named, or both, or words of the other one."""
     from pr3dict.domain.errors import UsageError
 
-    if venue is not None:
-        if venue not in VENUES:
-            raise UsageError(f"--venue: there is no venue {venue!r}; choose one of {', '.join(VENUES)}")
-        raise UsageError("--venue: live venues are not supported in this version; name tapes instead")
+    if live.venue is not None:
+        if live.venue not in VENUES:
+            raise UsageError(f"--venue: there is no venue {live.venue!r}; choose one of {', '.join(VENUES)}")
+        if live.venue != "kalshi":
+            raise UsageError(f"--venue: {live.venue} can't be reached in this version; name tapes instead")
+        if tapes or at is not None:
+            raise UsageError("--venue judges live markets as they are; leave out tapes and --at")
+        if not live.watch_s >= 0:
+            raise UsageError(f"--watch: {live.watch_s} is below 0")
+        if live.candidates < 1:
+            raise UsageError(f"--candidates: {live.candidates} is not at least 1")
+        return
+    if live.is_given:
+        raise UsageError("--url, --market, --event, --series and --max-markets need --venue kalshi")
     if not tapes:
-        raise UsageError("no tape was named; give files or folders of *.parquet tapes")
+        raise UsageError("no tape was named; give files or folders of *.parquet tapes, or --venue kalshi")
+
+
+class LiveWords(NamedTuple):
+    """What a command line says about live markets."""
+
+    venue: str | None
+    env: str
+    url: str | None
+    markets: list[str] | None
+    events: list[str] | None
+    series: list[str] | None
+    max_markets: int
+    watch_s: float
+    candidates: int
+
+    @property
+    def is_given(self) -> bool:
+        """Whether any of it was said."""
+        return bool(self.url or self.markets or self.events or self.series or self.max_markets)
 
 
 def _figure(value: float | None, places: int = 2, scale: float = 1.0) -> str:
@@ -145,7 +190,8 @@ def _flow_table(found: tuple[Candidate, ...], title: str) -> Table:
     return view
 
 
-def _show(found: Ranking) -> None:
+def show_ranking(found: Ranking) -> None:
+    """Tables for a person: the ranked, those without a score, the rejected."""
     if found.ranked:
         views = [_score_table(found.ranked), _quote_table(found.ranked)]
         views += [_book_table(found.ranked, "Their books"), _flow_table(found.ranked, "Their flow")]
@@ -162,13 +208,16 @@ def _show(found: Ranking) -> None:
         console.print()
     if found.rejected:
         view = table("Rejected", "market", "why", left=2)
-        for one in found.rejected:
+        for one in found.rejected[:MOST_ROWS]:
             view.add_row(escape(one.name), "; ".join(why.sentence for why in one.rejections))
         console.print(view)
+        if len(found.rejected) > MOST_ROWS:
+            console.print(f"... and {len(found.rejected) - MOST_ROWS:,} more (all of them with --json)")
     messages.print("Definitions and formulas: docs/selection.md", style="dim")
 
 
-def _market_json(judged: Judged) -> dict[str, object]:
+def market_json(judged: Judged) -> dict[str, object]:
+    """One judged market."""
     meta, candidate = judged.meta, judged.candidate
     return {
         "market": candidate.name,
@@ -184,8 +233,15 @@ def _market_json(judged: Judged) -> dict[str, object]:
     }
 
 
-def _answer(judged: list[Judged], found: Ranking, at_ns: int | None) -> dict[str, object]:
-    rows = {id(one.candidate): _market_json(one) for one in judged}
+def answer_json(
+    judged: Iterable[Judged],
+    found: Ranking,
+    at_ns: int | None,
+    more: Callable[[str], dict[str, object]] = lambda _: {},
+) -> dict[str, object]:
+    """The whole answer; `more` is what else is known of a market, by its name."""
+    judged = list(judged)
+    rows = {id(one.candidate): market_json(one) | more(one.candidate.name) for one in judged}
     return {
         "at_ns": at_ns,
         "markets": len(judged),
@@ -198,9 +254,19 @@ def scan_command(
         list[str] | None,
         typer.Argument(metavar="TAPE...", help="Tapes: files, folders of them, or patterns of *.parquet."),
     ] = None,
-    venue: Annotated[
-        str | None, typer.Option(help="kalshi or polymarket: not supported in this version.")
-    ] = None,
+    venue: VenueOption = None,
+    env: EnvOption = DEFAULT_ENV,
+    url: UrlOption = None,
+    market: MarketOption = None,
+    event: EventOption = None,
+    series: SeriesOption = None,
+    max_markets: MaxMarketsOption = 0,
+    watch: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How long live markets are watched.")
+    ] = WATCH_S,
+    candidates: Annotated[
+        int, typer.Option(metavar="N", help="How many live markets are watched, the most promising ones.")
+    ] = CANDIDATES,
     at: Annotated[
         str | None,
         typer.Option(
@@ -215,16 +281,23 @@ def scan_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Rank recorded markets by what quoting them would earn, with the reason for each rejection.
+    """Rank recorded or live markets by what quoting them would earn, with the reason for each rejection.
 
-    The score is the expected net capture an hour over the dollars that quoting locks; every part of it is
-    shown. docs/selection.md defines each figure.
+    Live markets are filtered by their listing; the most promising ones are watched for a while, over the
+    stream with a key, by polling without one. The score is the expected net capture an hour over the dollars
+    that quoting locks; every part of it is shown. docs/selection.md defines each figure.
     """
     from pr3dict.cli.config import load_config
 
-    _refuse_venue(venue, tapes)
+    live = LiveWords(venue, env, url, market, event, series, max_markets, watch, candidates)
+    _check_words(tapes, at, live)
     at_ns = None if at is None else moment_ns(at)
     settings = load_config(preset, config, assignments or ())
+    if venue is not None:
+        from pr3dict.cli.scan_live import scan_venue
+
+        scan_venue(live, settings, as_json=as_json)
+        return
     from pr3dict.runtime.scan import scan
     from pr3dict.strategies.selection import ranking
 
@@ -237,6 +310,6 @@ def scan_command(
         judged = scan(tapes or (), settings, at_ns=at_ns, on_progress=watching)
     found = ranking(one.candidate for one in judged)
     if as_json:
-        print_json(_answer(judged, found, at_ns))
+        print_json(answer_json(judged, found, at_ns))
     else:
-        _show(found)
+        show_ranking(found)

@@ -23,6 +23,12 @@ FILLS_SHOWN = 5
 FIXED_LINES = 8  # title, money, headings, the cursor
 GAPS = 4  # blank lines
 DASH = "-"
+# How a live process of an environment looks; any other one counts as real money.
+BADGES: Mapping[str, tuple[str, str]] = {
+    "prod": ("bold white on red", "LIVE PROD, REAL MONEY"),
+    "demo": ("bold black on yellow", "LIVE DEMO"),
+    "local": ("bold black on cyan", "LIVE LOCAL STAND-IN"),
+}
 
 
 def short_names(tickers: Sequence[str], width: int) -> list[str]:
@@ -72,6 +78,20 @@ def contracts(text: str | None, *, sign: bool = False) -> str:
 def quoted(size: str | None, at: str | None) -> str:
     """Our quote on one side: "10@0.49"."""
     return DASH if at is None else f"{contracts(size)}@{price(at)}"
+
+
+def queue(status: Status, market: Status) -> str:
+    """Contracts ahead of our best bid and our best ask, "120/35"; "-" where the venue has not said."""
+    sides = []
+    for side in ("bid", "ask"):
+        said = [
+            Decimal(order["queue_ahead"])
+            for order in status["orders"]
+            if (order["ticker"], order["side"], order["price"]) == (market["ticker"], side, market[side])
+            and order["queue_ahead"] is not None
+        ]
+        sides.append(f"{min(said):,.0f}" if said else DASH)
+    return DASH if sides == [DASH, DASH] else "/".join(sides)
 
 
 def span(seconds: float | None) -> str:
@@ -130,7 +150,7 @@ def market_table(status: Status, width: int) -> Table:
     """One row a market; a wide terminal also shows the book, ages and reasons."""
     wide = width >= WIDE
     columns = ["market", "fair", "our bid", "our ask"]
-    columns += ["best bid", "best ask", "age"] if wide else []
+    columns += ["ahead", "best bid", "best ask", "age"] if wide else []
     columns += ["net", "fills", "P&L", "state"]
     view = table("", *columns)
     view.title = None
@@ -148,7 +168,8 @@ def market_table(status: Status, width: int) -> Table:
             quoted(market["ask_size"], market["ask"]),
         ]
         if wide:
-            cells += [price(market["best_bid"]), price(market["best_ask"]), span(market["quote_age_s"])]
+            cells += [queue(status, market), price(market["best_bid"]), price(market["best_ask"])]
+            cells.append(span(market["quote_age_s"]))
         cells += [
             contracts(market["net_position"], sign=True),
             f"{market['fills']:,}",
@@ -156,6 +177,10 @@ def market_table(status: Status, width: int) -> Table:
             escape(condition(market)),
         ]
         view.add_row(*cells, style=None if market["status"] in ("active", "post_only") else "dim")
+    past = status.get("past", {})
+    if past.get("markets"):
+        cells = [f"{past['markets']:,} more", *[""] * (len(columns) - 4)]
+        view.add_row(*cells, f"{past['fills']:,}", signed(past["pnl"]), "paid", style="dim")
     return view
 
 
@@ -226,8 +251,40 @@ def title(status: Status) -> str:
     up = "" if status["uptime_s"] is None else f", up {span(status['uptime_s'])}"
     pace = status["rates"].get("pace")
     up += f", x{pace:,.0f}" if pace is not None and pace >= 2 else ""
-    who = f"[bold]PR3DICT {escape(status['mode'])}[/bold], account {escape(status['account'])}"
+    who = f"{badge(status)}, account {escape(status['account'])}"
     return f"{who}, {clock(status['now'])} UTC{up}"
+
+
+def badge(status: Status) -> str:
+    """What runs, so that nobody takes one for another: real money is white on red; markup."""
+    if status["mode"] == "paper" and status.get("env") is not None:
+        data = escape(status["account"].removeprefix("paper "))
+        return f"[bold black on green] PR3DICT PAPER ON LIVE DATA OF {data.upper()} [/bold black on green]"
+    if status["mode"] != "live":
+        return f"[bold]PR3DICT {escape(status['mode'])}[/bold]"
+    env = str(status.get("env") or "")
+    style, words = BADGES.get(env, ("bold white on red", f"LIVE {env.upper()}"))
+    return f"[{style}] PR3DICT {escape(words)} [/{style}]"
+
+
+def simulated(status: Status) -> list[str]:
+    """How fills come about where the market data are live and they are not; markup."""
+    how = status.get("simulation")
+    if how is None:
+        return []
+    power = "" if how["queue_power"] is None else f" (n = {how['queue_power']:g})"
+    latency = f"latency {how['latency_ms']} ms each way"
+    words = f"Fills are simulated: queue model {escape(how['queue'])}{power}, {latency}."
+    return [f"{words} No order leaves this machine."]
+
+
+def adapter_lines(status: Status) -> list[str]:
+    """What the adapter of each venue counts, a line each; markup."""
+    return [
+        f"[dim]{escape(venue)}[/dim] "
+        + "  ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in figures.items())
+        for venue, figures in status.get("adapters", {}).items()
+    ]
 
 
 def screen(
@@ -237,8 +294,10 @@ def screen(
 
     Where `height` lines are not enough, blank lines go and fewer fills are shown.
     """
-    told = warnings(status)
-    lines = FIXED_LINES + len(status["markets"]) + sum(len(note) // width + 1 for note in notes) + len(told)
+    told = [*warnings(status), *adapter_lines(status)]
+    notes = [*simulated(status), *notes]
+    rows = len(status["markets"]) + bool(status.get("past", {}).get("markets"))
+    lines = FIXED_LINES + rows + sum(len(note) // width + 1 for note in notes) + len(told)
     gap: list[RenderableType] = [""] if height is None or height >= lines + GAPS + FILLS_SHOWN else []
     fills = FILLS_SHOWN if height is None else min(max(height - lines - GAPS * len(gap), 0), FILLS_SHOWN)
     parts: list[RenderableType] = [Text.from_markup(title(status))]

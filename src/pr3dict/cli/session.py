@@ -1,10 +1,10 @@
-"""A paper session at the terminal: its live view or its progress lines, and what is said at its end."""
+"""A session at the terminal, on paper or live: its view or progress lines, and what is said at its end."""
 
 from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from pr3dict.cli.main import INTERRUPTED
 from pr3dict.cli.output import console, messages, money
-from pr3dict.cli.screen import clock, screen, signed
+from pr3dict.cli.screen import badge, clock, screen, signed
 from pr3dict.domain.errors import RiskStop, WorkError
 
 if TYPE_CHECKING:
@@ -22,12 +22,16 @@ if TYPE_CHECKING:
 
     from pr3dict.engine.view import EngineView
     from pr3dict.runtime.journal_tail import JournalTail
+    from pr3dict.runtime.kalshi_paper import KalshiPaperSpec
+    from pr3dict.runtime.live import LiveSpec
     from pr3dict.runtime.paper import Log, PaperResult, PaperSpec
     from pr3dict.runtime.paper_result import SessionResult
     from pr3dict.runtime.remote import RemoteSpec
     from pr3dict.store.data_dir import DataDir
     from pr3dict.store.journal_verify import Verified
     from pr3dict.store.latch import Latch
+
+    Spec = PaperSpec | KalshiPaperSpec | RemoteSpec | LiveSpec
 
 FRAME_S: Final = 0.2
 LINE_S: Final = 5.0  # between two progress lines
@@ -42,11 +46,20 @@ class Watcher:
     """
 
     def __init__(
-        self, data_dir: DataDir, *, mode: str, notes: Sequence[str], headless: bool, quiet: bool = False
+        self,
+        data_dir: DataDir,
+        *,
+        mode: str,
+        notes: Sequence[str],
+        headless: bool,
+        quiet: bool = False,
+        simulation: Mapping[str, Any] | None = None,
     ) -> None:
+        """`simulation` says how fills come about where the market data are live and they are not."""
         self.data_dir = data_dir
         self.status: dict[str, Any] | None = None
         self._mode = mode
+        self._simulation = simulation
         self._notes = notes
         self._headless = headless
         self._quiet = quiet
@@ -55,6 +68,7 @@ class Watcher:
         self._began_s = time.monotonic()
         self._tail_due_s = self._shown_s = 0.0
         self._before: tuple[float, EngineView] | None = None
+        self._figures: dict[str, int] = {}
         self._rates: dict[str, float | None] = {"messages_per_s": None, "steps_per_s": None, "pace": None}
 
     @property
@@ -91,15 +105,21 @@ class Watcher:
         else:
             messages.print(progress_line(self.status), markup=True)
 
+    def take_figures(self, figures: Mapping[str, int]) -> None:
+        """What the venue's adapter counts."""
+        self._figures = dict(figures)
+
     def take(self, view: EngineView, now_s: float, *, last: bool = False) -> None:
         """Make the status of a view; of the `last` one with all that the journal has."""
         from pr3dict.runtime.status import status_of
 
         status = status_of(view)
         status["mode"] = self._mode
+        status["simulation"] = self._simulation
         status["uptime_s"] = round(now_s - self._began_s, 3)
         self._measure(view, now_s)
         status["rates"] |= self._rates
+        status["adapters"] = {"kalshi": self._figures} if self._figures else {}
         if last or now_s >= self._tail_due_s:
             self._look_at_journal()
             self._tail_due_s = now_s + TAIL_S
@@ -143,9 +163,10 @@ def progress_line(status: dict[str, Any]) -> str:
     rate = status["rates"]["messages_per_s"]
     speed = "" if rate is None else f"  {rate:,.0f} messages/s"
     halted = "  [bold red]HALTED[/bold red]" if status["latch"] is not None else ""
+    live = f"{badge(status)}  " if status["env"] is not None else ""
     return (
-        f"{clock(status['now'])}  P&L {signed(status['pnl']['total'])}  fills {status['fill_count']:,}  "
-        f"orders {len(status['orders'])}{speed}{halted}"
+        f"{live}{clock(status['now'])}  P&L {signed(status['pnl']['total'])}  "
+        f"fills {status['fill_count']:,}  orders {len(status['orders'])}{speed}{halted}"
     )
 
 
@@ -153,7 +174,7 @@ class Outcome(NamedTuple):
     """How a session ended. `session` is None where no replay is like it: it continued an earlier one."""
 
     paper: PaperResult
-    spec: PaperSpec | RemoteSpec
+    spec: Spec
     status: dict[str, Any]
     session: SessionResult | None
     verified: Verified
@@ -165,23 +186,22 @@ class Outcome(NamedTuple):
         return RiskStop.exit_code if self.paper.exit_code == 0 and self.latch else self.paper.exit_code
 
 
-def run_session(spec: PaperSpec | RemoteSpec, watcher: Watcher, *, draw: bool) -> Outcome:
+def run_session(spec: Spec, watcher: Watcher, *, draw: bool) -> Outcome:
     """Trade under the eyes of `watcher`, then work out what came of it and verify the journal.
 
-    `draw` keeps what a report draws. Raises as `run_paper`, or `run_remote`.
+    `draw` keeps what a report draws. Raises as `run_paper`, `run_remote`, `run_live` or `run_kalshi_paper`.
     """
     import logging
 
     from pr3dict.runtime.logs import make_log
-    from pr3dict.runtime.paper import PaperSpec, run_paper
-    from pr3dict.runtime.remote import run_remote
+    from pr3dict.runtime.paper import PaperSpec
     from pr3dict.store.latch import LatchFile
 
     folder = spec.data_dir.create().logs
     try:
         with watcher.showing():
             log = cast("Log", make_log(folder, level=logging.CRITICAL if watcher.is_live else logging.ERROR))
-            result = run_paper(spec, log) if isinstance(spec, PaperSpec) else run_remote(spec, log)
+            result = _run(spec, log)
         watcher.take(result.view, time.monotonic(), last=True)
     finally:
         watcher.close()
@@ -194,6 +214,21 @@ def run_session(spec: PaperSpec | RemoteSpec, watcher: Watcher, *, draw: bool) -
     return Outcome(result, spec, watcher.status, session, verified, LatchFile(spec.data_dir.latch).read())
 
 
+def _run(spec: Spec, log: Log) -> PaperResult:
+    """A venue's code is loaded only where it is traded: a restart must not wait for it."""
+    from pr3dict.runtime.paper import PaperSpec, run_paper
+
+    if isinstance(spec, PaperSpec):
+        return run_paper(spec, log)
+    from pr3dict.runtime.kalshi_paper import KalshiPaperSpec, run_kalshi_paper
+    from pr3dict.runtime.live import LiveSpec, run_live
+    from pr3dict.runtime.remote import run_remote
+
+    if isinstance(spec, LiveSpec):
+        return run_live(spec, log)
+    return run_kalshi_paper(spec, log) if isinstance(spec, KalshiPaperSpec) else run_remote(spec, log)
+
+
 def _figures(spec: PaperSpec, result: PaperResult, *, draw: bool) -> SessionResult:
     from pr3dict.runtime.backtest import compile_kernels
     from pr3dict.runtime.jobs import cores
@@ -204,7 +239,7 @@ def _figures(spec: PaperSpec, result: PaperResult, *, draw: bool) -> SessionResu
     return session_result(spec.tapes, spec.spec, result.view, jobs=cores(), points=POINTS if draw else 0)
 
 
-def _verify(spec: PaperSpec | RemoteSpec) -> Verified:
+def _verify(spec: Spec) -> Verified:
     from pr3dict.cli.journal import terms_of
     from pr3dict.store.journal import Journal
     from pr3dict.store.journal_verify import verify

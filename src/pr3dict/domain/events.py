@@ -70,6 +70,14 @@ class Listed(Event, frozen=True, kw_only=True, tag=snake_case):
     resolution_ns: int = -1  # expected; -1: unknown
 
 
+class FeesChanged(Event, frozen=True, kw_only=True, tag=snake_case):
+    """What takers and makers of a market pay is another rate from now on."""
+
+    market: int
+    taker_ppm: int
+    maker_ppm: int
+
+
 class Stopping(Event, frozen=True, kw_only=True, tag=snake_case):
     """The process was asked to end: cancel, confirm, close."""
 
@@ -309,6 +317,26 @@ class BookRead(Event, frozen=True, kw_only=True, tag=snake_case):
     ask_price: int
 
 
+class QueueAhead(msgspec.Struct, frozen=True, array_like=True):
+    """How many micro-contracts stand before one of our resting orders at its price."""
+
+    order_id: int
+    ahead: int
+
+
+class QueueRead(Event, frozen=True, kw_only=True, tag=snake_case):
+    """The venue's own queue positions of all our resting orders, at some time from `asked_ns` to `as_of_ns`.
+
+    `positions` names the orders whose figure is new; one that was named before and still rests has the figure
+    that it had.
+    """
+
+    venue: Venue
+    asked_ns: int
+    as_of_ns: int
+    positions: tuple[QueueAhead, ...] = ()
+
+
 class ReadFailed(Event, frozen=True, kw_only=True, tag=snake_case):
     """A read got no usable answer."""
 
@@ -475,10 +503,11 @@ class Released(Event, frozen=True, kw_only=True, tag=snake_case):
 
 
 Control = (
-    Started | Listed | Stopping | ClockJumped | ClockSkewed | LoopStalled | LogStalled | LogFailed | Latched
+    Started | Listed | FeesChanged | Stopping | ClockJumped | ClockSkewed | LoopStalled | LogStalled
+    | LogFailed | Latched
     | Sent | NotSent | Accepted | Refused | AnswerLost | Closed | Reduced | Renewed | RequestRefused
     | Filled | FillFinal | FillVoided
-    | OrdersRead | OrderRead | FillsRead | PositionsRead | BalanceRead | BookRead | ReadFailed
+    | OrdersRead | OrderRead | FillsRead | PositionsRead | BalanceRead | BookRead | QueueRead | ReadFailed
     | FeedUp | FeedDown | FeedAlive | BookInvalid | Malformed | VenueStatus | Settled | Merged | Transferred
     | Halt | Resume | PauseMarket | Flatten
     | TimedOut | Presumed | DayStarted | Held | Tripped | Released

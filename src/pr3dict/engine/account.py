@@ -204,10 +204,10 @@ class Account:
         ledger = self._ledgers.get(market)
         return len(ledger.fills) if ledger else 0
 
-    def is_reconciled(self, venue: Venue) -> bool:
-        """Whether the venue has confirmed orders, fills, positions and cash since it was last connected."""
+    def is_reconciled(self, venue: Venue, *, newest: bool = False) -> bool:
+        """Whether the venue has confirmed everything since the connection, or since its `newest` market."""
         reads = self._reads.get(venue)
-        return reads is not None and reads.ready
+        return reads is not None and reads.ready and (not newest or reads.agrees())
 
     # --- a process, its markets and venues ------------------------------------------------------------
 
@@ -217,7 +217,8 @@ class Account:
             self.opening_micros = event.cash_micros
             self.cash_micros += event.cash_micros
         self._started_ns = now_ns
-        self._reconnect(now_ns)
+        for reads in self._reads.values():
+            reads.connected(now_ns, self.terms)
 
     def _on_listed(self, now_ns: int, event: e.Listed) -> None:
         if event.market in self._ledgers:
@@ -225,18 +226,18 @@ class Account:
         venue = event.venue
         self._venues[event.market] = venue
         self._ledgers[event.market] = MarketLedger(event.market, venue, nets=event.nets_positions)
-        if venue not in self._reads:
-            reads = VenueReads(venue, now_ns, compares=self.terms.reconcile_interval_ns > 0)
-            if not self._reads:
-                reads.base_micros = self.opening_micros  # one venue holds all the cash
-            self._reads[venue] = reads
+        if venue in self._reads:
+            self._reads[venue].again(now_ns, self.terms)
+            return
+        compares = self.terms.reconcile_interval_ns > 0
+        reads = self._reads[venue] = VenueReads(venue, now_ns, compares=compares)
+        if len(self._reads) == 1:
+            reads.base_micros = self.opening_micros  # one venue holds all the cash
 
     def _on_clock_jumped(self, now_ns: int, _event: e.ClockJumped) -> None:
-        self._reconnect(now_ns)
-
-    def _reconnect(self, now_ns: int) -> None:
         for reads in self._reads.values():
-            reads.connected(now_ns, self.terms)
+            if reads.is_connected:  # another is confirmed as a whole when its streams are back
+                reads.connected(now_ns, self.terms)
 
     def _on_feed_up(self, now_ns: int, event: e.FeedUp) -> None:
         if event.venue in self._reads:
@@ -576,11 +577,8 @@ def _order_name(row: e.VenueOrder) -> str:
 
 _VERSION = 1
 _READ_OF: dict[type, e.Read] = {
-    c.ReadOrders: "orders",
-    c.ReadFills: "fills",
-    c.ReadPositions: "positions",
-    c.ReadBalance: "balance",
-}
+    c.ReadOrders: "orders", c.ReadFills: "fills", c.ReadPositions: "positions", c.ReadBalance: "balance",
+}  # fmt: skip
 
 
 class _State(msgspec.Struct, frozen=True, array_like=True):

@@ -23,14 +23,16 @@ from pr3dict.engine import holds as h
 from pr3dict.engine import recovery
 from pr3dict.engine.account import Account, Position
 from pr3dict.engine.brain_port import BrainPort, Message
+from pr3dict.engine.duty import Duty
 from pr3dict.engine.effects import Anomaly, Effects, Report
 from pr3dict.engine.feeds import Feeds
 from pr3dict.engine.handlers import HANDLERS
 from pr3dict.engine.holds import EVERYWHERE, Holds
 from pr3dict.engine.pretrade import Pretrade
+from pr3dict.engine.queues import Queues
 from pr3dict.engine.recovery import RecoveryState
 from pr3dict.engine.settings import order_terms
-from pr3dict.engine.view import EngineView, view_of
+from pr3dict.engine.view import EngineView, MarketView, view_of
 from pr3dict.engine.watch import Watch
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels import live
@@ -68,7 +70,11 @@ class Engine:
         self.now_ns = 0
         self.number = 0
         self.watch = Watch()
+        self.queues = Queues()
+        self.duty = Duty(config.programme)
         self.recovery = RecoveryState()
+        self.unconfirmed: dict[int, None] = {}  # markets that came while their venue was reconciled
+        self.finished: dict[int, MarketView] = {}  # pictures of markets that have paid, until they change
         self.started: e.Started | None = None
         self._capacity = capacity
         self._strategy: MarketMakingStrategy | None = None
@@ -163,6 +169,7 @@ class Engine:
             self.breakers.next_due_ns,
             self.feeds.next_due_ns,
             self.watch.next_due_ns,
+            self.duty.next_due_ns,
         )
 
     def step(self, now_ns: int, data: d.Array, events: Sequence[e.Control]) -> Step:
@@ -177,6 +184,7 @@ class Engine:
         if now_ns < self.now_ns:
             raise WorkError(f"a step at {now_ns} ns after one at {self.now_ns} ns; time never goes back")
         self.now_ns = now_ns
+        self.duty.before(self, now_ns, events)
         self._taking_in = True
         for event in events:
             self.take(event)
@@ -301,6 +309,7 @@ class Engine:
         if not step.is_empty:
             self.number += 1
             self.recovery.mark(step)
+            self.duty.after(self, step)
         self._derived.clear()
         self._commands.clear()
         self._quotes.clear()
@@ -348,6 +357,7 @@ class Engine:
         rebuilt = dict.fromkeys(effects.rebuilt)
         for report in effects.reports:
             self.pretrade.changed(report.market)
+            self.finished.pop(report.market, None)
             heard = self.brain.hear(report, self.now_ns)
             if report.kind == d.FILL_REPORT:
                 self.watch.filled(report.order_id)
@@ -405,6 +415,10 @@ class Engine:
         for venue in self.venues:
             if self.holds.has(EVERYWHERE, venue, h.UNRECONCILED) and self.account.is_reconciled(venue):
                 self.set_hold(EVERYWHERE, venue, h.UNRECONCILED, on=False)
+        for market in list(self.unconfirmed):
+            if self.account.is_reconciled(self.listings[market].venue, newest=True):
+                del self.unconfirmed[market]
+                self.set_hold(market, "", h.UNRECONCILED, on=False)
 
     def _find_whole_books(self) -> None:
         for market in self.feeds.whole_again(self.world):
@@ -417,6 +431,7 @@ class Engine:
     def rebuild(self, market: int) -> None:
         """Copy what a market holds, and the cash, from the account to the brain and the strategy."""
         self.pretrade.changed(market)
+        self.finished.pop(market, None)
         held = self.account.position(market)
         cash = self.account.cash_micros
         live.rebuild(self.world, market, held.yes_contracts, held.no_contracts, held.cost_micros, cash)
@@ -476,4 +491,6 @@ class Engine:
             digest.update(part)
         for part in self.brain.state_bytes():
             digest.update(part)
+        if (duty := self.duty.save(self.now_ns)) is not None:
+            digest.update(repr(duty).encode())
         return digest.hexdigest()

@@ -56,6 +56,11 @@ class Feeds:
         """The book of a market counts for nothing until its next whole snapshot."""
         self._invalid[market] = int(world.markets[market].snapshots)
 
+    def over(self, market: int) -> None:
+        """The market has paid: its book is not waited for any more."""
+        self._invalid.pop(market, None)
+        self._differs.pop(market, None)
+
     def whole_again(self, world: World) -> list[int]:
         """The markets whose snapshot has come since their book broke; each is named once."""
         whole = [m for m, seen in self._invalid.items() if int(world.markets[m].snapshots) > seen]

@@ -37,6 +37,9 @@ def _listed(engine: Engine, event: e.Listed) -> None:
         engine.venues[event.venue] = None
         engine.set_hold(EVERYWHERE, event.venue, h.FEED_DOWN, on=True)
         engine.set_hold(EVERYWHERE, event.venue, h.UNRECONCILED, on=True)
+    elif engine.config.reconcile_interval_ns and engine.account.is_reconciled(event.venue):
+        engine.unconfirmed[event.market] = None  # what stands there is not known yet
+        engine.set_hold(event.market, "", h.UNRECONCILED, on=True)
     engine.refresh_holds([event.market])
 
 
@@ -72,6 +75,8 @@ def _clock_jumped(engine: Engine, event: e.ClockJumped) -> None:
 def _distrust(engine: Engine, markets: Sequence[int], *, ask: bool) -> None:
     """Hold markets until a whole snapshot of their book has come."""
     for market in markets:
+        if market in engine.recovery.settled:  # nothing depends on its book
+            continue
         if not engine.feeds.is_broken(market):
             engine.feeds.break_book(market, engine.world)
             engine.set_hold(market, "", h.BOOK_INVALID, on=True)
@@ -118,13 +123,26 @@ def _book_read(engine: Engine, event: e.BookRead) -> None:
     engine.watch.happened(engine, "book_differs", event.market, f"our touch {ours} is not the venue's")
 
 
+def _queue_read(engine: Engine, event: e.QueueRead) -> None:
+    engine.queues.note(event, engine.account.orders.open)
+
+
 def _venue_status(engine: Engine, event: e.VenueStatus) -> None:
     engine.set_hold(EVERYWHERE, event.venue, h.VENUE_NOT_OPEN, on=event.status != "open")
+
+
+def _fees_changed(engine: Engine, event: e.FeesChanged) -> None:
+    engine.brain.table.change_fees(event)
+    text = f"the fee is now {event.taker_ppm} ppm of p(1-p) for takers, {event.maker_ppm} for makers"
+    engine.watch.happened(engine, "fees_changed", event.market, text)
 
 
 def _settled(engine: Engine, event: e.Settled) -> None:
     if engine.world.stats[event.market].settled == 0:
         engine.settle_later(event)
+    if engine.feeds.is_broken(event.market):  # no snapshot of it will come any more
+        engine.feeds.over(event.market)
+        engine.set_hold(event.market, "", h.BOOK_INVALID, on=False)
 
 
 # --- people ---------------------------------------------------------------------------------------
@@ -208,6 +226,7 @@ Handler = Callable[["Engine", Any], None]
 HANDLERS: dict[type, Handler] = {
     e.Started: _started,
     e.Listed: _listed,
+    e.FeesChanged: _fees_changed,
     e.Stopping: _stopping,
     e.Latched: _latched,
     e.LogFailed: _log_failed,
@@ -217,6 +236,7 @@ HANDLERS: dict[type, Handler] = {
     e.FeedAlive: _feed_alive,
     e.BookInvalid: _book_invalid,
     e.BookRead: _book_read,
+    e.QueueRead: _queue_read,
     e.VenueStatus: _venue_status,
     e.Settled: _settled,
     e.Halt: _halt,

@@ -5,10 +5,11 @@ Arrays grow by copying, so a row, once given, keeps its number for the life of a
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 
 from pr3dict.domain.errors import DataError
-from pr3dict.domain.events import Listed
+from pr3dict.domain.events import FeesChanged, Listed
 from pr3dict.domain.market import PriceGrid
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels import live
@@ -91,6 +92,14 @@ class MarketTable:
             self._grow()
         self._fill(listing)
         return True
+
+    def change_fees(self, event: FeesChanged) -> None:
+        """A market's rates are others from now on; its listing says so too."""
+        changed = msgspec.structs.replace(
+            self.listings[event.market], taker_ppm=event.taker_ppm, maker_ppm=event.maker_ppm
+        )
+        self.listings[event.market] = changed
+        self.world.fees[event.market : event.market + 1] = fee_row(changed)
 
     def _fill(self, listing: Listed) -> None:
         m, w = listing.market, self.world

@@ -161,10 +161,26 @@ class VenueReads:
             for kind in READS:
                 self.soon(kind, now_ns)
 
+    def again(self, now_ns: int, terms: OrderTerms) -> None:
+        """Another market came: every read is due once more, though what the venue confirmed still stands."""
+        if terms.reconcile_interval_ns and self.is_connected:
+            self.connect_ns = now_ns
+            for kind in READS:
+                self.soon(kind, now_ns)
+
+    def agrees(self) -> bool:
+        """Whether all four reads agreed since the connection, or since a market came after it."""
+        return all(agreed_ns >= self.connect_ns for agreed_ns in self.agreed_ns.values())
+
     def disconnected(self, terms: OrderTerms) -> None:
         """Nothing is followed any more."""
         self.connect_ns = NEVER_NS
         self.ready = not terms.reconcile_interval_ns
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the venue's streams are followed."""
+        return self.connect_ns != NEVER_NS
 
     def soon(self, kind: Read, now_ns: int) -> None:
         """Ask now."""
@@ -202,7 +218,7 @@ class VenueReads:
 
     def is_confirmed(self, opened: Iterable[TrackedOrder]) -> bool:
         """All four reads agreed since the connection, and no order of before it is still in doubt."""
-        if any(agreed_ns < self.connect_ns for agreed_ns in self.agreed_ns.values()):
+        if not self.agrees():
             return False
         return not any(order.sent_ns < self.connect_ns and order.state in IN_DOUBT for order in opened)
 

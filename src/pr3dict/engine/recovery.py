@@ -17,6 +17,8 @@ from pr3dict.domain.errors import WorkError
 from pr3dict.domain.steps import Step
 from pr3dict.engine import holds as h
 from pr3dict.engine.account import Account, OpenOrder
+from pr3dict.engine.duty import DutyState
+from pr3dict.engine.queues import QueueState
 from pr3dict.engine.settings import order_terms
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels import live
@@ -30,7 +32,7 @@ SNAPSHOT_VERSION = 1
 _OF_A_PROCESS = (h.STOPPING, h.LOG_FAILED, h.BOOK_INVALID, h.FEED_STALE, h.VENUE_NOT_OPEN)
 
 
-class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The control state after a step; canonical, so that equal states give equal bytes."""
 
     version: int
@@ -49,6 +51,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     marks_micros: dict[int, int]  # last fair value of each market that was ever quoted
     leaving_micros: dict[int, int]  # slippage of each market that a person flattens
     settled: dict[int, e.Settled]
+    queues: QueueState | None = None  # None: no venue has said anything
+    duty: DutyState | None = None  # None: no programme is kept
 
 
 def save(engine: Engine) -> bytes:
@@ -72,6 +76,8 @@ def save(engine: Engine) -> bytes:
             marks_micros=dict(sorted(state.marks_micros.items())),
             leaving_micros=dict(sorted(state.leaving_micros.items())),
             settled=dict(sorted(state.settled.items())),
+            queues=engine.queues.save(engine.account.orders.open),
+            duty=engine.duty.save(engine.now_ns),
         )
     )
 
@@ -95,6 +101,7 @@ def load(engine: Engine, blob: bytes) -> None:
     for listing in kept.listings:
         _list(engine, listing)
     engine.account = account
+    engine.queues.load(kept.queues)
     for venue, market, why in kept.holds:
         engine.holds.set(market, venue, why, on=True)
     engine.watch.day_end_ns, engine.watch.killed = kept.day_end_ns, kept.killed
@@ -104,6 +111,7 @@ def load(engine: Engine, blob: bytes) -> None:
     state.marks_micros.update(kept.marks_micros)
     state.leaving_micros.update(kept.leaving_micros)
     state.settled.update(kept.settled)
+    engine.duty.load(kept.duty, engine)
 
 
 class RecoveryState:
@@ -149,6 +157,7 @@ class RecoveryState:
 
 def fold(engine: Engine, step: Step) -> None:
     """Apply a journaled step without deciding anything."""
+    engine.duty.before(engine, step.now_ns, step.inputs, acts=False)
     engine.now_ns, engine.number = step.now_ns, step.number
     for event in (*step.inputs, *step.derived):
         _fold_event(engine, event)
@@ -158,6 +167,7 @@ def fold(engine: Engine, step: Step) -> None:
         if isinstance(command, c.Place):
             engine.pretrade.gate.fold(step.now_ns, command)
     engine.recovery.mark(step)
+    engine.duty.after(engine, step)
 
 
 def _fold_event(engine: Engine, event: e.Control) -> None:
@@ -171,10 +181,14 @@ def _fold_event(engine: Engine, event: e.Control) -> None:
             engine.started = event
         case e.Listed():
             _list(engine, event)
+        case e.FeesChanged():
+            engine.brain.table.change_fees(event)
         case e.Held():
             engine.holds.set(event.market, event.venue, event.why, on=event.on)
         case e.DayStarted():
             engine.watch.day_end_ns = event.end_ns
+        case e.QueueRead():
+            engine.queues.note(event, engine.account.orders.open)
         case e.Tripped(breaker=name) if name == DAILY_LOSS:
             engine.watch.killed = True
         case e.Released(breaker=name) if name == DAILY_LOSS:
@@ -209,7 +223,7 @@ def recovered(engine: Engine, now_ns: int) -> None:
     for market in range(len(engine.listings)):
         _recover_market(engine, market)
     for venue, market, why in engine.holds.to_list():
-        if why in _OF_A_PROCESS:
+        if why in _OF_A_PROCESS or (why == h.UNRECONCILED and market >= 0):  # a venue has that word below
             engine.set_hold(market, venue, why, on=False)
     for venue in engine.venues:
         engine.set_hold(-1, venue, h.FEED_DOWN, on=True)

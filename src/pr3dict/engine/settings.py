@@ -15,4 +15,5 @@ def order_terms(config: RiskConfig) -> OrderTerms:
         skew_ns=config.clock_skew_ns,
         reconcile_interval_ns=config.reconcile_interval_ns,
         read_retry_ns=config.read_retry_ns,
+        cash_tolerance_micros=config.cash_tolerance_micros,
     )

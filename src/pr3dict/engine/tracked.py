@@ -65,6 +65,8 @@ class OpenOrder(msgspec.Struct, frozen=True):
     tif: int
     sent_ns: int
     expiry_ns: int
+    queue_ahead: int = -1  # micro-contracts before it, as the venue said last; -1: it did not say
+    queue_ns: int = 0  # as of when
 
 
 class TrackedOrder:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pr3dict.engine.account import OpenOrder
+from pr3dict.engine.duty import DutyView
 from pr3dict.kernels import dtypes as d
 from pr3dict.strategies.decision import STATE_NAMES, reason_names
 
@@ -59,6 +60,11 @@ class MarketView(msgspec.Struct, frozen=True, kw_only=True):
         return self.yes_contracts - self.no_contracts
 
     @property
+    def is_flat(self) -> bool:
+        """Whether nothing is held there and no order may fill."""
+        return not (self.yes_contracts or self.no_contracts or self.orders)
+
+    @property
     def pnl_micros(self) -> int:
         """What the market earned so far: position at fair value, less cost and fees."""
         return self.value_micros - self.cost_micros - self.fees_micros
@@ -85,6 +91,7 @@ class EngineView(msgspec.Struct, frozen=True, kw_only=True):
     venues: dict[str, tuple[str, ...]]  # holds by venue
     alerts: tuple[tuple[str, int], ...]  # (name, market) that are on
     markets: tuple[MarketView, ...]
+    duties: tuple[DutyView, ...] = ()  # the present hour of each product of a programme
 
     @property
     def pnl_micros(self) -> int:
@@ -120,14 +127,26 @@ def view_of(engine: Engine) -> EngineView:
         holds=engine.holds.words(-1, ""),
         venues={venue: engine.holds.words(-1, venue) for venue in engine.venues},
         alerts=tuple(engine.watch.on),
-        markets=tuple(_market(engine, m) for m in range(len(engine.listings))),
+        markets=tuple(_of(engine, m) for m in range(len(engine.listings))),
+        duties=engine.duty.view(engine.now_ns),
     )
+
+
+def _of(engine: Engine, m: int) -> MarketView:
+    """A market's picture; of one that has paid it is made once, for days of them would cost every look."""
+    kept = engine.finished.get(m)
+    if kept is not None:
+        return kept
+    view = _market(engine, m)
+    if m in engine.recovery.settled and view.is_flat:
+        view = engine.finished[m] = msgspec.structs.replace(view, holds=())
+    return view
 
 
 def _market(engine: Engine, m: int) -> MarketView:
     w = engine.world
     row, quote, listing = w.markets[m], w.quotes[m], engine.listings[m]
-    orders = engine.account.open_orders(m)
+    orders = tuple(engine.queues.shown(o, listing.venue) for o in engine.account.open_orders(m))
     bids = [order for order in orders if order.side == d.BID]
     asks = [order for order in orders if order.side == d.ASK]
     our_bid = max((order.price for order in bids), default=-1)

@@ -37,6 +37,7 @@ _SEVERITY: dict[str, c.Severity] = {
     "journal_failed": "critical",
     "inventory_high": "high",
     "book_differs": "high",
+    "fees_changed": "medium",
     "clock_jumped": "high",
     "quote_old": "medium",
     "fill_rate_low": "low",

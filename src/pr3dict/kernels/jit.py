@@ -53,23 +53,30 @@ def _imported_modules(source: str) -> set[str]:
 
 
 @functools.cache
+def _source(module: str) -> tuple[bytes, frozenset[str]] | None:
+    """A module's source, and the modules of this package that it imports; None: it is none of ours."""
+    path = _source_path(module)
+    if path is None:
+        return None
+    source = path.read_bytes()
+    return source, frozenset(_imported_modules(source.decode()))
+
+
+@functools.cache
 def _module_hash(module: str) -> str:
     """Hash of the sources of `module` and of everything of this package that it imports."""
     digest = hashlib.sha256()
     waiting, seen = [module], {module}
     while waiting:
-        path = _source_path(waiting.pop())
-        if path is None:
-            continue
-        source = path.read_text(encoding="utf-8")
-        for name in _imported_modules(source) - seen:
-            seen.add(name)
-            waiting.append(name)
+        found = _source(waiting.pop())
+        if found is not None:
+            waiting += found[1] - seen
+            seen |= found[1]
     for name in sorted(seen):
-        path = _source_path(name)
-        if path is not None:
+        found = _source(name)
+        if found is not None:
             digest.update(name.encode())
-            digest.update(path.read_bytes())
+            digest.update(found[0])
     return digest.hexdigest()[:16]
 
 

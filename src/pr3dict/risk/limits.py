@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from pr3dict.domain.errors import ConfigError
+from pr3dict.risk.programme import ProgrammeConfig
 from pr3dict.strategies.settings import (
     CONTRACTS,
     COUNT,
@@ -19,6 +19,7 @@ from pr3dict.strategies.settings import (
     SHARE,
     Rule,
     Settings,
+    build_table,
     choice,
     number,
 )
@@ -181,6 +182,10 @@ class RiskConfig(Settings):
     renew_before_seconds: Decimal = number(
         "10", SECONDS, "Engine", "", "A resting order is renewed this long before its expiry.",
         low="0.1", high="3600")
+    cash_tolerance: Decimal = number(
+        "0", DOLLARS, "Engine", "",
+        "Difference between the venue's cash and ours that is no drift; `live` takes a cent where it is 0, "
+        "for Kalshi keeps what a scalar payout has below one.", high="1")
     read_retry_seconds: Decimal = number(
         "2", SECONDS, "Engine", "", "A read that failed or proved nothing is asked again after this.",
         low="0.1", high="600")
@@ -193,6 +198,9 @@ class RiskConfig(Settings):
     stop_timeout_seconds: Decimal = number(
         "10", SECONDS, "Engine", "", "How long a clean stop waits for its cancels to be confirmed.",
         low="0.1", high="600")
+    programme: ProgrammeConfig | None = choice(
+        None, "Engine", "", "Terms of a venue's programme, set in the `[programme]` table beside this one.",
+        "the table")
     # fmt: on
 
     def rules(self) -> Iterable[Rule]:
@@ -286,6 +294,11 @@ class RiskConfig(Settings):
         return self.integer("renew_before_seconds")
 
     @property
+    def cash_tolerance_micros(self) -> int:
+        """Difference of cash that is no drift, in micros."""
+        return self.integer("cash_tolerance")
+
+    @property
     def read_retry_ns(self) -> int:
         """Time after which a read is repeated, in ns."""
         return self.integer("read_retry_seconds")
@@ -316,12 +329,4 @@ def build_risk(
     Raises:
         ConfigError: a setting is wrong; the sentence names `source` or `--set`, and the key.
     """
-    places = dict.fromkeys(file_settings or {}, f"{source}: risk.")
-    places |= dict.fromkeys(single or {}, "--set risk.")
-    try:
-        return RiskConfig(**{**(file_settings or {}), **(single or {})})
-    except ConfigError as error:
-        if error.key not in places:
-            raise
-        sentence = str(error).removeprefix(f"{error.key}: ")
-        raise ConfigError(sentence, key=f"{places[error.key]}{error.key}") from None
+    return build_table(RiskConfig, "risk", file_settings, source, single)

@@ -1,13 +1,12 @@
-"""Renders docs/reference/config.md, all settings of a config file, from the settings themselves: `make docs`.
+"""Renders the settings of strategy, risk and programmes for docs/reference/config.md.
 
-A test holds the file to it.
+`cli/settings_reference.py` adds those of venues and writes the page.
 """
 
 from __future__ import annotations
 
-import sys
-
 from pr3dict.risk.limits import RiskConfig
+from pr3dict.risk.programme import IncentiveTerms, PriceBand, ProductTerms, ProgrammeConfig
 from pr3dict.strategies import reference
 
 HEADER = """
@@ -25,11 +24,28 @@ order_life_seconds = "60s"
 ```
 """
 
+PROGRAMME = """
+# Settings of a programme
+
+Generated from `pr3dict.risk.programme.ProgrammeConfig`: the `[programme]` table, or
+`--set programme.key=value` for what is no table. Without it no programme is kept. What the terms mean and
+what the engine does about them is in [programmes.md](../programmes.md).
+
+```toml
+[programme]
+max_spread = 0.05
+min_size = 100
+
+[[programme.products]]
+name = "Bitcoin, 15 minutes"
+series = ["KXBTC15M"]
+min_markets = 1
+```
+"""
+
 
 def render() -> str:
-    """The whole page in Markdown."""
-    return reference.render() + HEADER + "".join(reference.sections(RiskConfig))
-
-
-if __name__ == "__main__":
-    sys.stdout.write(render())
+    """Their chapters in Markdown."""
+    tables = (ProgrammeConfig, ProductTerms, PriceBand, IncentiveTerms)
+    programme = "".join(line for table in tables for line in reference.sections(table))
+    return reference.render() + HEADER + "".join(reference.sections(RiskConfig)) + PROGRAMME + programme

@@ -15,6 +15,7 @@ from functools import partial
 import numpy as np
 
 from pr3dict import __version__
+from pr3dict.analytics.incentives import PeriodScore
 from pr3dict.analytics.places import NO_PLACES, Places, places, unselected
 from pr3dict.analytics.refusals import Witness
 from pr3dict.analytics.report import AccountReport, account_report, contracts
@@ -26,6 +27,7 @@ from pr3dict.kernels.messages import ERROR_FILLS_FULL, ERRORS
 from pr3dict.kernels.warm import tiny_world
 from pr3dict.kernels.world import World, new_world
 from pr3dict.runtime.assumptions import sentences
+from pr3dict.runtime.incentive_watch import IncentiveWatch
 from pr3dict.runtime.jobs import Stop, run_jobs
 from pr3dict.runtime.observer import Block, Observer
 from pr3dict.runtime.spec import OPTIMISTIC, PESSIMISTIC, QUEUES, BacktestSpec
@@ -65,6 +67,8 @@ class Replay:
         self.world: World = _new_world(self, fill_capacity)
         self.witness = Witness(len(self.tapes.metas))
         self.observer = Observer(self.tapes, self.world, self.points)
+        watched = self.spec.incentives if self.queue == self.spec.queue else ()
+        self.rewards = IncentiveWatch(self.tapes, self.world, watched)
         self.elapsed_s = 0.0
 
     @property
@@ -93,12 +97,15 @@ class Replay:
         clock, account = self.world.clock[0], self.world.account[0]
         over = False
         self.observer.look()
+        self.rewards.look()
         while not over and int(clock.local_event) < until and not int(account.error):
-            steps = min(until, self.observer.next_event) - int(clock.local_event)
+            stop = min(until, self.observer.next_event, self.rewards.next_event)
+            steps = stop - int(clock.local_event)
             began_s = time.perf_counter()
             over = bool(replay.run(self.world, self.tapes.events, steps))
             self.elapsed_s += time.perf_counter() - began_s
             self.observer.look()
+            self.rewards.look()
         return over
 
     def report(self) -> AccountReport:
@@ -189,6 +196,7 @@ class BacktestResult:
     curve: d.Array
     samples: d.Array
     points: int
+    incentives: tuple[PeriodScore, ...] = ()
 
     @property
     def fees_schedule(self) -> str:
@@ -234,6 +242,7 @@ class BacktestResult:
             "max_heat": format_dollars(report.max_heat_micros),
             "pessimistic": self.pessimistic.to_json(),
             "optimistic": self.optimistic.to_json(),
+            "incentives": [score.to_json() for score in self.incentives],
             "per_market": [self._market_json(m) for m in range(len(self.tapes.metas))],
             "blocks": [block.to_json(self.tapes.metas[block.market]) for block in self.blocks],
             "elapsed_s": round(self.elapsed_s, 6),
@@ -322,6 +331,7 @@ def finish(
         curve=run.world.curve[: int(run.world.clock[0].curve_count)].copy(),
         samples=run.observer.samples,
         points=run.points,
+        incentives=run.rewards.scores(),
     )
 
 

@@ -95,6 +95,21 @@ class EngineTime:
         return self._now_ns
 
 
+class SessionClock:
+    """Engine time for a live adapter (`venues.session.Clock`): what it waits for passes in the event loop."""
+
+    def __init__(self, time: EngineTime) -> None:
+        self._time = time
+
+    def now_ns(self) -> int:
+        """Ns UTC; never runs back."""
+        return self._time.now_ns()
+
+    async def sleep(self, span_ns: int) -> None:
+        """Return `span_ns` later."""
+        await asyncio.sleep(max(0, span_ns) / NS_PER_SECOND)
+
+
 class ClockWatch:
     """Compares each look at the clocks with the one before it.
 

@@ -147,6 +147,10 @@ class LiveSource:
         self._arrived = asyncio.Event()
         self._last_ns = 0
 
+    def add_wire(self, venue: Venue, wire: Wire) -> None:
+        """A venue's adapter, where it needs this source as its sink before it can be made."""
+        self._wires[venue] = wire
+
     def put_rows(self, rows: d.Array) -> None:
         """What an adapter calls with market data (see `Inbox.put_rows`)."""
         self.inbox.put_rows(rows)

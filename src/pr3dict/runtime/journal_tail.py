@@ -6,7 +6,7 @@ A tail reads the steps that came since its last look, of a running process or of
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from pr3dict.domain.commands import Alert, ClearLatch, SetLatch
@@ -87,7 +87,7 @@ class JournalTail:
 
     def add_to(self, status: dict[str, Any]) -> dict[str, Any]:
         """A status with the last fills, and words for what only has a name."""
-        tickers = [market["ticker"] for market in status["markets"]]
+        tickers = {market["market"]: market["ticker"] for market in status["markets"]}
         for breaker in status["breakers"]:
             found = self._breakers.get((breaker["breaker"], _row(breaker)))
             if found is not None:
@@ -122,10 +122,10 @@ def _paid(settled: Settled) -> str:
     return format_price(settled.value_micros // MICROS_PER_PRICE_UNIT)
 
 
-def _fill_json(tickers: list[str], at_ns: int, fill: Filled) -> dict[str, Any]:
+def _fill_json(tickers: Mapping[int, str], at_ns: int, fill: Filled) -> dict[str, Any]:
     return {
         "time": moment(fill.exch_ns or at_ns),
-        "ticker": tickers[fill.market] if fill.market < len(tickers) else str(fill.market),
+        "ticker": tickers.get(fill.market, str(fill.market)),
         "side": side_word(fill.side),
         "price": format_price(fill.price),
         "size": format_contracts(fill.size),

@@ -186,11 +186,11 @@ def _source(
     exchange = SimulatedExchange(
         listings,
         events,
-        _rules(spec),
+        rules_of(spec.spec),
         engine.account.cash_micros if has_begun else spec.spec.cash_micros,
         {m: (p.yes_contracts, p.no_contracts) for m, p in held.items() if p.yes_contracts or p.no_contracts},
     )
-    exchange.truth.recall(_known_fills(journal))
+    exchange.truth.recall(known_fills(journal))
     start_ns = engine.now_ns + 1 if has_begun else 0
     feed, late = _resume(exchange, events, start_ns, engine)
     latency_ns = spec.spec.latency_ms * 1_000_000
@@ -208,7 +208,7 @@ def _source(
     return source, late
 
 
-def _known_fills(journal: Journal) -> list[Filled]:
+def known_fills(journal: Journal) -> list[Filled]:
     """The fills of the last steps that stand: a read that looks back finds them at the new exchange, too."""
     fills: dict[tuple[int, str], Filled] = {}
     kinds = ("filled", "fills_read", "fill_voided")
@@ -223,10 +223,11 @@ def _known_fills(journal: Journal) -> list[Filled]:
     return list(fills.values())
 
 
-def _rules(spec: PaperSpec) -> d.Array:
-    rules = spec.spec.rules.copy()
-    rules["queue"] = QUEUES[spec.spec.queue]
-    rules["queue_power"] = spec.spec.queue_power
+def rules_of(spec: BacktestSpec) -> d.Array:
+    """RULES with its queue model."""
+    rules = spec.rules.copy()
+    rules["queue"] = QUEUES[spec.queue]
+    rules["queue_power"] = spec.queue_power
     return rules
 
 

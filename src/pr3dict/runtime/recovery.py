@@ -16,7 +16,7 @@ from pathlib import Path
 
 import structlog
 
-from pr3dict.domain.errors import Pr3dictError
+from pr3dict.domain.errors import DataError, Pr3dictError
 from pr3dict.domain.events import Control, Latched, Listed, Started
 from pr3dict.engine.engine import Engine
 from pr3dict.runtime.clock import Clock, SystemClock
@@ -123,6 +123,7 @@ def recover(
     is set, `Started`, and `Listed` of each market that the journal does not know.
 
     Raises:
+        DataError: the journal is that of another kind of account: paper, demo and real money never mix.
         LogError: a step can't be read, or the check of the whole journal found damage.
     """
     found = Recovered(make_engine())
@@ -136,6 +137,10 @@ def recover(
             found.folded += 1
     with _timed(found, "check", clock):
         opened.check.result()
+    if engine.started is not None and kind_of(engine.started.account) != kind_of(started.account):
+        before, now = engine.started.account, started.account
+        what = f"is the data directory of the account {before!r}, not of {now!r}"
+        raise DataError(f"{what}; name another one with --data-dir", file=opened.data_dir.path)
     crash_point("recovery.folded")
     fresh, found.rows = numbered(engine.listings, tuple(listings))
     latched: tuple[Control, ...] = ()
@@ -151,6 +156,16 @@ def recover(
         **{f"{name}_s": round(seconds, 4) for name, seconds in found.seconds.items()},
     )
     return found
+
+
+def kind_of(account: str) -> str:
+    """Of which money an account is: "paper" with its data, "exchange", or venue and environment.
+
+    Another key of the same environment is the same kind.
+    """
+    words = account.split()
+    counted = {"paper": 3, "exchange": 1}.get(words[0] if words else "", 2)
+    return " ".join(words[:counted])
 
 
 def begin(engine: Engine, now_ns: int) -> None:

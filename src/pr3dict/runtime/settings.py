@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pr3dict.domain.errors import ConfigError, DataError
 from pr3dict.risk.limits import RiskConfig
@@ -17,9 +17,13 @@ class Settings(NamedTuple):
     risk: RiskConfig
 
 
-def settings_text(market_making: MarketMakingConfig, risk: RiskConfig) -> str:
-    """Canonical JSON of all settings; equal settings give equal texts."""
+def settings_text(market_making: MarketMakingConfig, risk: RiskConfig, **more: Any) -> str:
+    """Canonical JSON of all settings; equal settings give equal texts.
+
+    `more` are tables of what else a process runs with, such as a venue's; a replay does not need them.
+    """
     tables = {
+        **more,
         "market_making": market_making.model_dump(mode="json"),
         "risk": risk.model_dump(mode="json"),
     }

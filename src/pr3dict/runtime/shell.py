@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 import structlog
@@ -28,7 +28,6 @@ from pr3dict.domain.events import (
     Halt,
     Listed,
     LogStalled,
-    PauseMarket,
     Resume,
     Settled,
     Stopping,
@@ -38,10 +37,10 @@ from pr3dict.engine.engine import Engine
 from pr3dict.engine.holds import EVERYWHERE, STOPPING
 from pr3dict.engine.ports import Batch, Source
 from pr3dict.engine.view import EngineView
-from pr3dict.kernels import dtypes as d
 from pr3dict.runtime.clock import Clock, ClockWatch
 from pr3dict.runtime.listing import meta_of
 from pr3dict.runtime.recovery import begin
+from pr3dict.runtime.shell_ports import HeldLease, KillLatch, Operators, Tape
 from pr3dict.runtime.trader import Trader
 from pr3dict.runtime.writer import (
     JournalInline,
@@ -54,7 +53,6 @@ from pr3dict.runtime.writer import (
 )
 from pr3dict.store.crash_points import crash_point
 from pr3dict.store.journal import LogError, control_hash
-from pr3dict.store.tape import TapeMeta
 
 OK: Final = 0
 FAILED: Final = 1
@@ -64,59 +62,6 @@ CRASH_SEND_S: Final = 0.25  # what a dying process waits for its cancels to leav
 
 Result = TypeVar("Result")
 Log = structlog.typing.FilteringBoundLogger
-Operator = Halt | Resume | PauseMarket | Flatten
-
-
-class Tape(Protocol):
-    """Keeps market data (`store.recorder.Recorder`)."""
-
-    def list(self, market: int, meta: TapeMeta) -> None:
-        """Say what a row is, before its first data."""
-
-    def append(self, rows: d.Array) -> None:
-        """Take EVENT rows in; what was not flushed is lost with the process."""
-
-    def gap(self, market: int, now_ns: int, why: str) -> None:
-        """The book of a market counts for nothing until its next snapshot."""
-
-    def settle(self, market: int, now_ns: int, value_micros: int, *, refund: bool = False) -> None:
-        """A market paid out."""
-
-    def flush(self, *, wait: bool = True) -> None:
-        """Write what is in memory."""
-
-    def close(self) -> None:
-        """Write what waits and give the folder back."""
-
-
-class Operators(Protocol):
-    """Commands of people (`store.mailbox.Mailbox`)."""
-
-    def take(self) -> Sequence[Operator]:
-        """Those that came since the last look."""
-
-    def answer(self, command_id: str, ok: bool, text: str) -> None:
-        """Reply to one."""
-
-
-class KillLatch(Protocol):
-    """The latch on disk (`store.latch.LatchFile`)."""
-
-    def set(self, reason: str, text: str, now_ns: int) -> object:
-        """Set it, on the disk when this returns."""
-
-    def clear(self, who: str, why: str, now_ns: int) -> object:
-        """Remove it."""
-
-
-class HeldLease(Protocol):
-    """The right to run here (`store.lease.Lease`)."""
-
-    def renew(self) -> None:
-        """Make sure that it still holds."""
-
-    def release(self) -> None:
-        """Give it back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +92,8 @@ class ShellParts:
     """What the shell runs and must give back at the end. `watch` is None where time is simulated.
 
     `companions` are the tasks of the venues: they live as long as the process, and the other way round.
+    `arm` makes the venues take orders again after their own kill switches fired, before a person's resume (or
+    flatten) is carried out; it raises where they don't. `facts` are further keys of the status.
     """
 
     engine: Engine
@@ -166,6 +113,8 @@ class ShellParts:
     is_over: Callable[[], bool] | None = None  # the source has nothing more
     on_view: Callable[[EngineView], None] | None = None
     companions: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=dict)
+    arm: Callable[[], Awaitable[None]] | None = None
+    facts: Callable[[], Mapping[str, Any]] = dict
 
 
 class Shell:
@@ -188,6 +137,8 @@ class Shell:
         self._snapshot_number = parts.journal.last_number
         self._has_begun = False
         self._turns = 0
+        self._halts = 0  # that people asked for
+        self._arming: set[asyncio.Task[None]] = set()
 
     # --- the run ----------------------------------------------------------------------------------
 
@@ -204,7 +155,7 @@ class Shell:
         try:
             code = await self._ended
         finally:
-            await self._cancel(tasks)
+            await self._cancel([*tasks, *self._arming])
         return await self._shut_down(code)
 
     def _work(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
@@ -465,6 +416,31 @@ class Shell:
     def _hear_operators(self) -> None:
         for command in self.parts.operators.take():
             self.log.info("operator", command=type(command).__name__, who=command.who, id=command.command_id)
+            self._halts += isinstance(command, Halt)
+            if isinstance(command, Resume | Flatten) and self.parts.arm is not None:
+                task = asyncio.create_task(self._armed(command, self.parts.arm), name="arm")
+                self._arming.add(task)
+                task.add_done_callback(self._arming.discard)
+            else:
+                self.parts.source.push(command)
+
+    async def _armed(self, command: Resume | Flatten, arm: Callable[[], Awaitable[None]]) -> None:
+        """Carry a person's command out once the venues take orders; where they don't, all stays halted.
+
+        A halt that comes meanwhile is the later word.
+        """
+        halts = self._halts
+        why = ""
+        try:
+            await arm()
+        except Exception as error:  # whatever it is: the person hears it, and nothing is lifted
+            self.log.exception("not armed", command=type(command).__name__)
+            why = f"the venue's own stop was not lifted ({error}); nothing was changed, try again"
+        if self._halts != halts:
+            why = "a halt came in the meantime; nothing was changed"
+        if why:
+            self.parts.operators.answer(command.command_id, ok=False, text=why)
+        else:
             self.parts.source.push(command)
 
     def _show(self) -> None:
@@ -476,7 +452,7 @@ class Shell:
 
     def _write_status(self) -> None:
         if self.parts.status_path is not None:
-            write_status(self.parts.status_path, self.parts.engine)
+            write_status(self.parts.status_path, self.parts.engine, self.parts.facts())
 
     # --- the end ----------------------------------------------------------------------------------
 
@@ -568,13 +544,13 @@ def open_order_count(engine: Engine) -> int:
     return sum(len(engine.account.open_orders(market)) for market in range(len(engine.listings)))
 
 
-def write_status(path: Path, engine: Engine) -> None:
-    """Put what the engine shows of itself into `path`, whole or not at all, for this user only."""
+def write_status(path: Path, engine: Engine, facts: Mapping[str, Any] | None = None) -> None:
+    """Put what the engine shows of itself, and `facts`, into `path`, whole or not at all, for this user."""
     status_of = importlib.import_module("pr3dict.runtime.status").status_of
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     with suppress(OSError):  # a full disk: the journal says so
         temporary.touch(mode=0o600)
-        temporary.write_bytes(msgspec.json.encode(status_of(engine.view())))
+        temporary.write_bytes(msgspec.json.encode(status_of(engine.view()) | dict(facts or {})))
         temporary.replace(path)
 
 

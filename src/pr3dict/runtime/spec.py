@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pr3dict.domain.units import QTY_SCALE
 from pr3dict.kernels import dtypes as d
+from pr3dict.risk.programme import IncentiveTerms
 from pr3dict.strategies.config import MarketMakingConfig
 
 PESSIMISTIC = "risk-averse"
@@ -27,7 +28,8 @@ POWERED = ("power", "power2", "power3")  # models that `queue_power` shapes
 class BacktestSpec:
     """Everything but the tapes. `params` is one PARAMS row of `config`, `rules` RULES with its limits.
 
-    The replay fills in the rest of `rules` from the fields below.
+    The replay fills in the rest of `rules` from the fields below. `incentives` are reward periods that own
+    orders are scored by; they change nothing else.
     """
 
     config: MarketMakingConfig
@@ -40,6 +42,7 @@ class BacktestSpec:
     queue_power: float = 3.0
     latency_ms: int = 50
     direct_member: bool = False
+    incentives: tuple[IncentiveTerms, ...] = ()
 
 
 def make_spec(
@@ -51,6 +54,7 @@ def make_spec(
     queue_power: float = 3.0,
     latency_ms: int = 50,
     direct_member: bool = False,
+    incentives: tuple[IncentiveTerms, ...] = (),
 ) -> BacktestSpec:
     """The spec of a strategy's config; `preset` only names it in the report. The trading day is a UTC day."""
     rules = config.to_rules()
@@ -66,4 +70,5 @@ def make_spec(
         queue_power=queue_power,
         latency_ms=latency_ms,
         direct_member=direct_member,
+        incentives=incentives,
     )

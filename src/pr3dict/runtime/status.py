@@ -18,15 +18,20 @@ from pr3dict.engine.view import EngineView, MarketView
 STATUS_FORMAT: Final = 1
 MARKET_STATUS: Final = (
     "initialized", "active", "paused", "closed", "determined", "settled", "post_only", "restarting",
+    "disputed", "amended",
 )  # fmt: skip
-PAPER_ACCOUNT: Final = "paper"
+PAPER_ACCOUNTS: Final = ("paper", "exchange ")  # how the accounts without real orders begin
 BREAKER_HOLD: Final = "breaker:"
+SETTLED: Final = MARKET_STATUS.index("settled")
+SHOWN_OVER: Final = 20  # of the markets that have paid and in which nothing is held, the newest
 
 
 def status_of(view: EngineView) -> dict[str, Any]:
     """A view of the engine as JSON; `written` is the time of this machine, `now` that of the market.
 
     `fills`, `alerts` and `breakers` name what the view holds; `runtime.journal_tail` fills in their words.
+    `adapters` are the counts of each venue's adapter, which a process on live data adds; where its fills are
+    simulated, it says in `simulation` how.
     """
     written_ns = time.time_ns()
     trading, fees = _earned(view)
@@ -34,7 +39,7 @@ def status_of(view: EngineView) -> dict[str, Any]:
         "format": STATUS_FORMAT,
         "written": moment(written_ns),
         "written_ns": written_ns,
-        "mode": "paper" if view.account == PAPER_ACCOUNT else "live",
+        **_mode(view.account),
         "account": view.account,
         "version": view.version,
         "now": moment(view.now_ns),
@@ -55,7 +60,7 @@ def status_of(view: EngineView) -> dict[str, Any]:
         "daily_loss_limit": format_dollars(view.daily_loss_limit_micros),
         "holds": list(view.holds),
         "venues": {venue: list(holds) for venue, holds in view.venues.items()},
-        "markets": [_market(market) for market in view.markets],
+        **_markets(view),
         "orders": [_order(market, order) for market in view.markets for order in market.orders],
         "fills": [],
         "fill_count": sum(market.fills for market in view.markets),
@@ -64,12 +69,53 @@ def status_of(view: EngineView) -> dict[str, Any]:
             for m, name in _breakers(view)
         ],
         "latch": None,
+        "adapters": {},
+        "simulation": None,
         "journal": {"steps": view.step},
         "rates": {"messages": view.rows, "messages_per_s": None, "steps_per_s": None},
         "alerts": [
             {"name": name, **_place(view, m), "severity": None, "text": ""} for name, m in view.alerts
         ],
+        "programme": [
+            {
+                "product": duty.product,
+                "hour": moment(duty.hour_ns),
+                "two_sided": not duty.why,
+                "why": duty.why or None,
+                "absent_s": round(duty.absent_ns / NS_PER_SECOND, 3),
+                "left_s": round(duty.left_ns / NS_PER_SECOND, 3),
+                "kept": duty.kept,
+            }
+            for duty in view.duties
+        ],
     }
+
+
+def _markets(view: EngineView) -> dict[str, Any]:
+    """The markets, and the sums of those that paid so long ago that they are no longer shown one by one."""
+    over = [market for market in view.markets if market.status == SETTLED and market.is_flat]
+    past = over[: max(0, len(over) - SHOWN_OVER)]
+    hidden = {market.market for market in past}
+    return {
+        "markets": [_market(market) for market in view.markets if market.market not in hidden],
+        "past": {
+            "markets": len(past),
+            "fills": sum(market.fills for market in past),
+            "fees": format_dollars(sum(market.fees_micros for market in past)),
+            "pnl": format_dollars(sum(market.pnl_micros for market in past)),
+        },
+    }
+
+
+def _mode(account: str) -> dict[str, str | None]:
+    """Paper or live, and which environment of the venue: "kalshi demo 1a2b3c4d" is live on demo.
+
+    "paper kalshi demo" is paper on demo's market data.
+    """
+    words = account.split()
+    if account.startswith(PAPER_ACCOUNTS):
+        return {"mode": "paper", "env": words[2] if words[0] == "paper" and len(words) > 2 else None}
+    return {"mode": "live", "env": words[1] if len(words) > 1 else None}
 
 
 def moment(at_ns: int) -> str | None:
@@ -165,6 +211,8 @@ def _order(m: MarketView, order: OpenOrder) -> dict[str, Any]:
         "state": str(getattr(order.state, "value", order.state)),
         "sent": moment(order.sent_ns),
         "expiry": moment(order.expiry_ns),
+        "queue_ahead": format_contracts(order.queue_ahead) if order.queue_ahead >= 0 else None,
+        "queue_as_of": moment(order.queue_ns),
     }
 
 

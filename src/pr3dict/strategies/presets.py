@@ -19,6 +19,8 @@ from pr3dict.strategies.config import MarketMakingConfig
 Settings = Mapping[str, Any]
 TABLE = "market_making"
 RISK_TABLE = "risk"  # may stand beside it: limits, breakers and times of the engine (risk/limits.py)
+PROGRAMME_TABLE = "programme"  # terms of a venue's programme (risk/programme.py)
+VENUE_TABLES = ("kalshi",)  # and what is set about a venue (venues/kalshi/settings.py)
 
 _PRESETS: dict[str, dict[str, str | int]] = {
     "default": {},
@@ -78,7 +80,7 @@ def read_toml(text: str, source: str) -> dict[str, Any]:
 
 
 def read_tables(text: str, source: str) -> dict[str, dict[str, Any]]:
-    """The tables `[market_making]` and `[risk]` of a TOML text, those that it has; numbers as exact decimals.
+    """The tables `[market_making]`, `[risk]` and those of venues in a TOML text; numbers as exact decimals.
 
     Raises:
         ConfigError: not TOML, or anything else outside the tables; the sentence names `source` and the key.
@@ -88,10 +90,10 @@ def read_tables(text: str, source: str) -> dict[str, dict[str, Any]]:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source}: not valid TOML ({error}); repair the file") from None
     for key, table in document.items():
-        if key not in (TABLE, RISK_TABLE):
-            raise ConfigError(
-                f"settings go below [{TABLE}] or [{RISK_TABLE}], nothing else here", key=f"{source}: {key}"
-            )
+        known = (TABLE, RISK_TABLE, PROGRAMME_TABLE, *VENUE_TABLES)
+        if key not in known:
+            tables = ", ".join(f"[{name}]" for name in known)
+            raise ConfigError(f"settings go below {tables}, nothing else here", key=f"{source}: {key}")
         if not isinstance(table, dict):
             raise ConfigError(f"{source}: there is no [{key}] table; put the settings below that line")
     return document

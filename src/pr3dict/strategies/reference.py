@@ -1,4 +1,4 @@
-"""Renders the strategy's part of docs/reference/config.md from the settings; see `risk/reference.py`."""
+"""Renders the strategy's part of the reference of settings; see `cli/settings_reference.py`."""
 
 from __future__ import annotations
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -197,6 +197,32 @@ def _extra(field: FieldInfo) -> dict[str, Any]:
     return dict(field.json_schema_extra)
 
 
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+def build_table(
+    kind: type[SettingsT],
+    table: str,
+    file_settings: Mapping[str, Any] | None,
+    source: str,
+    single: Mapping[str, str] | None,
+) -> SettingsT:
+    """Put the settings of a table together: the file's, then `single` ones of the command line.
+
+    Raises:
+        ConfigError: a setting is wrong; the sentence names `source` or `--set`, and the key.
+    """
+    places = dict.fromkeys(file_settings or {}, f"{source}: {table}.")
+    places |= dict.fromkeys(single or {}, f"--set {table}.")
+    try:
+        return kind(**{**(file_settings or {}), **(single or {})})
+    except ConfigError as error:
+        if error.key not in places:
+            raise
+        sentence = str(error).removeprefix(f"{error.key}: ")
+        raise ConfigError(sentence, key=f"{places[error.key]}{error.key}") from None
+
+
 def changed_settings(config: Settings) -> list[tuple[str, str, str, str]]:
     """Settings that are not the default, in their order: (key, value, default, unit), all of them text."""
     return [
@@ -210,6 +236,8 @@ def plain_value(value: object) -> str:
     """A setting's value as a person writes it, to the eighth place: `0.04`, `true`, `order_flow`."""
     if isinstance(value, bool):
         return str(value).lower()
+    if value is None or isinstance(value, tuple):
+        return ", ".join(plain_value(one) for one in value or ())
     if not isinstance(value, Decimal):
         return str(value)
     exponent = value.as_tuple().exponent

@@ -24,6 +24,7 @@ NS_PER_MS = 1_000_000
 MAX_MS = 9_000_000_000_000  # the year 2255: keeps ns inside 64 bits
 _KNOWN_LIMIT = 1 << 16
 _MOST_DIGITS = 12  # before the point: what fits into 64 bits in millionths
+SIZE_END = 10 ** (_MOST_DIGITS + SIZE_PLACES)  # every size is below, in micro-contracts
 _ROW = struct.Struct("=qqqqiibbh4x")
 _PATH = re.compile(r" - at `\$([^`]*)`")
 _STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[(\d+)\]")

@@ -74,13 +74,16 @@ class FaultBox:
 
     def number(self, name: str) -> float:
         """A plain number, 0 where it is not set."""
-        return float(self.settings.get(name, 0.0))
+        value = float(self.settings.get(name, 0.0))
+        self.fired[name] += value != 0
+        return value
 
     def draw(self, name: str) -> float:
         """A number from a range, 0 where it is not set."""
         low, high = self.settings.get(name, (0.0, 0.0))
         if high <= 0:
             return 0.0
+        self.fired[name] += 1
         return self.chance.uniform(low, high)
 
     def due(self, span_s: float) -> list[str]:

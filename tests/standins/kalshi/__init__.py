@@ -3,7 +3,8 @@
 `python -m standins.kalshi --port 8080 --markets 4` (with tests/ and src/ on the path) serves it;
 `async with KalshiStandIn(...) as server:` does so inside a test. What goes wrong is set with
 `server.faults.change({...})`, what happens with `server.do("pause_market", ticker=...)`; both also over
-`POST /admin/faults` and `POST /admin/do`, and `GET /admin/truth` says what is true.
+`POST /admin/faults` and `POST /admin/do`, and `GET /admin/truth` says what is true. Inside a test,
+`server.watchers` are shown every request and `server.rewrites` change what a handler answers.
 """
 
 from standins.kalshi.auth import ApiKey, new_key, sign

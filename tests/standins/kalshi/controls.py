@@ -93,6 +93,10 @@ class Controls:
         """The close is `in_s` from now."""
         self.venue.move_close(self._market(ticker), self._later(in_s))
 
+    def create_market(self, ticker: str, open_in_s: float = 0.0, close_in_s: float = 1_800.0) -> None:
+        """Announce a market that the catalogue lists far in the future; it can be read a moment later."""
+        self.venue.create_market(self._market(ticker), self._later(open_in_s), self._later(close_in_s))
+
     def close_market(self, ticker: str) -> None:
         """The close is now."""
         market = self._market(ticker)

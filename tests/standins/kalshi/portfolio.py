@@ -11,11 +11,12 @@ from standins.kalshi.desk import Desk
 from standins.kalshi.errors import bad_parameter, not_found, refused, undecodable
 from standins.kalshi.ledger import reserved
 from standins.kalshi.limits import Limits
-from standins.kalshi.public import DAY_NS, ORDERS_LIVE_DAYS
+from standins.kalshi.public import DAY_NS, LIVE_DAYS, ORDERS_LIVE_DAYS
 from standins.kalshi.state import MarketState, Order
 from standins.kalshi.values import SECOND, Json, count_text, iso, money_text, new_uuid
 from standins.kalshi.venue import Venue
 
+OLD_PAGE: Final = 200  # most rows of a page of old ones
 TRANSFER_NS: Final = SECOND  # moving cash between shards takes a moment
 
 
@@ -72,7 +73,7 @@ class Portfolio:
         found = []
         for row in self.venue.history.all_at("order", ask.as_of_ns):
             order = self.venue.orders.get(row["order_id"])
-            if order is None or (row["status"] != "resting" and row["last_update_time"] < oldest):
+            if order is None or _is_old(row, oldest):
                 continue
             event = self.venue.markets[order.market].spec.event
             if (
@@ -89,7 +90,8 @@ class Portfolio:
     def order(self, ask: Ask) -> Json:
         """GET /portfolio/orders/{order_id}."""
         row = self.venue.history.at(("order", ask.path["order_id"]), ask.as_of_ns)
-        if row is None or ask.path["order_id"] not in self.venue.orders:
+        oldest = iso(ask.now_ns - ORDERS_LIVE_DAYS * DAY_NS)
+        if row is None or ask.path["order_id"] not in self.venue.orders or _is_old(row, oldest):
             raise not_found()
         return {"order": row}
 
@@ -165,11 +167,11 @@ class Portfolio:
     def fills(self, ask: Ask) -> Json:
         """GET /portfolio/fills, newest first."""
         tickers, order_id, shard = ask.words("ticker", 100), ask.text("order_id"), ask.whole("exchange_index")
-        ledger = self.venue.ledger
+        ledger, oldest_ns = self.venue.ledger, ask.now_ns - LIVE_DAYS * DAY_NS
         found = [
             row
             for row, at_ns in zip(ledger.fills, ledger.fill_ns, strict=True)
-            if at_ns <= ask.as_of_ns
+            if oldest_ns <= at_ns <= ask.as_of_ns
             and (not tickers or row["ticker"] in tickers)
             and (not order_id or row["order_id"] == order_id)
             and (shard is None or row["exchange_index"] == shard)
@@ -340,10 +342,35 @@ class Portfolio:
         ]
         return {"api_keys": rows, "api_key_region_expiration_ts": self.doorkeeper.region_expires_s}
 
-    def nothing_old(self, ask: Ask) -> Json:
-        """GET /historical/orders, fills and positions: the stand-in is younger than any cutoff."""
-        names = ("orders", "fills", "market_positions")
-        return {name: [] for name in names} | {"event_positions": [], "cursor": "", "limit": ask.limit()}
+    # --- what has moved to the old ones -----------------------------------------------------------
+
+    def old_orders(self, ask: Ask) -> Json:
+        """GET /historical/orders: those that ended before the cutoff, newest first."""
+        ticker, oldest = ask.text("ticker"), iso(ask.now_ns - ORDERS_LIVE_DAYS * DAY_NS)
+        rows = self.venue.history.all_at("order", ask.now_ns)
+        found = [row for row in rows if _is_old(row, oldest) and ticker in ("", row["ticker"])]
+        found.reverse()
+        return ask.page("orders", found, OLD_PAGE)
+
+    def old_fills(self, ask: Ask) -> Json:
+        """GET /historical/fills: those from before the cutoff, newest first."""
+        ticker, ledger = ask.text("ticker"), self.venue.ledger
+        oldest_ns = ask.now_ns - LIVE_DAYS * DAY_NS
+        found = [
+            row
+            for row, at_ns in zip(ledger.fills, ledger.fill_ns, strict=True)
+            if at_ns < oldest_ns and ticker in ("", row["ticker"])
+        ]
+        found.reverse()
+        return ask.page("fills", found, OLD_PAGE)
+
+    def old_positions(self, ask: Ask) -> Json:
+        """GET /historical/positions: the stand-in moves none there."""
+        return {"market_positions": [], "event_positions": [], "cursor": "", "limit": ask.limit()}
+
+
+def _is_old(row: Json, oldest: str) -> bool:
+    return bool(row["status"] != "resting" and row["last_update_time"] < oldest)
 
 
 def _is_uuid(text: Any) -> bool:

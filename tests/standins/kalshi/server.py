@@ -80,8 +80,8 @@ PRIVATE_ROUTES: Final = (
     ("GET", f"{_P}/intra_exchange_instance_transfers", "transfer_list"),
     ("GET", f"{_P}/intra_exchange_instance_transfers/{{transfer_id}}", "transfer_of"),
     ("GET", "/account/limits", "account_limits"), ("POST", "/account/api_usage_level/upgrade", "upgrade"),
-    ("GET", "/api_keys", "api_keys"), ("GET", "/historical/orders", "nothing_old"),
-    ("GET", "/historical/fills", "nothing_old"), ("GET", "/historical/positions", "nothing_old"),
+    ("GET", "/api_keys", "api_keys"), ("GET", "/historical/orders", "old_orders"),
+    ("GET", "/historical/fills", "old_fills"), ("GET", "/historical/positions", "old_positions"),
 )  # fmt: skip
 DEAD_ROUTES: Final = (
     ("POST", f"{_P}/orders"), ("DELETE", f"{_P}/orders/{{order_id}}"),
@@ -97,8 +97,9 @@ class KalshiStandIn:
     """A venue, its server and its time.
 
     `speed` venue seconds pass in a second from `start_ns` (by default the machine's time) on; 0: time passes
-    only with `pass_time`. `cash_dollars` lies on each of `shards`. `key` signs with Ed25519, `rsa_key` (made
-    when first asked for) with RSA-PSS; `keys` adds others.
+    only with `pass_time`. `monotonic_ns` is the clock that a second is measured by, and every `tick_s` of it
+    the venue looks at what is due. `cash_dollars` lies on each of `shards`. `key` signs with Ed25519,
+    `rsa_key` (made when first asked for) with RSA-PSS; `keys` adds others.
     """
 
     def __init__(
@@ -106,10 +107,13 @@ class KalshiStandIn:
         start_ns: int | None = None, tier: str = "basic", cash_dollars: float = 10_000.0,
         shards: Sequence[int] = (0, 1, 2, 3), faults: Mapping[str, Any] | None = None, seed: int = 1,
         keys: Sequence[ApiKey] = (), direct_member: bool = True, skew_ms: int = 10_000,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns, tick_s: float = TICK_S,
     ) -> None:  # fmt: skip
         self.speed = speed
+        self.tick_s = tick_s
+        self._monotonic_ns = monotonic_ns
         self.faults = FaultBox(faults, seed=seed)
-        start = time.time_ns() if start_ns is None else start_ns
+        start, self._wall_ns = time.time_ns() if start_ns is None else start_ns, monotonic_ns()
         cash = dict.fromkeys(shards, round(cash_dollars * MICRO))
         self.venue = Venue(
             catalog or small_catalog(), start_ns=start, cash_micros=cash, faults=self.faults,
@@ -125,11 +129,12 @@ class KalshiStandIn:
         self.controls = Controls(self)
         self.streams: dict[Stream, web.Request] = {}
         self.requests: Counter[str] = Counter()
+        self.watchers: list[Callable[[web.Request, bytes], None]] = []  # are shown every request
+        self.rewrites: dict[str, Callable[[Any], Any]] = {}  # by handler: its answers, changed
         self.port = port
         self._rsa: ApiKey | None = None
         self._start_ns = self._manual_ns = start
-        self._wall_ns = time.monotonic_ns()
-        self._hazard_ns = start
+        self._hazard_ns = self._index_ns = start - 1
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -143,7 +148,6 @@ class KalshiStandIn:
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
         await site.start()
         self.port = self._runner.addresses[0][1]
-        self._wall_ns = time.monotonic_ns()
         self._tasks = [asyncio.create_task(self._run())]
         return self
 
@@ -185,7 +189,7 @@ class KalshiStandIn:
         """The venue's time."""
         if not self.speed:
             return self._manual_ns
-        return self._start_ns + round((time.monotonic_ns() - self._wall_ns) * self.speed)
+        return self._start_ns + round((self._monotonic_ns() - self._wall_ns) * self.speed)
 
     def pass_time(self, seconds: float) -> None:
         """Let venue time pass at once, with a `speed` of 0."""
@@ -207,7 +211,7 @@ class KalshiStandIn:
     async def _run(self) -> None:
         while True:
             self.catch_up()
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(self.tick_s)
 
     def do(self, action: str, **arguments: Any) -> Any:
         """An action of `Controls`, now."""
@@ -228,12 +232,14 @@ class KalshiStandIn:
     async def _serve_stream(self, request: web.Request) -> web.StreamResponse:
         self.catch_up()
         self.requests["ws"] += 1
+        for watch in self.watchers:
+            watch(request, b"")
         try:
             self._require_key(request)
             self._check_upgrade()
         except RefusedError as error:
             return web.json_response(error.body, status=error.status)
-        socket = web.WebSocketResponse(max_msg_size=64 << 20, compress=False)
+        socket = web.WebSocketResponse(max_msg_size=64 << 20, compress=False, autoping=False)
         await socket.prepare(request)
         stream = Stream(self.venue, socket, self.now_ns)
         self.streams[stream] = request
@@ -294,11 +300,14 @@ class KalshiStandIn:
             raw = await request.read()
             self.catch_up()
             self.requests[name] += 1
+            for watch in self.watchers:
+                watch(request, raw)
             try:
                 fate = self._admit(request, raw, name, private=private)
                 if fate is not None:
                     return await self._answer(request, fate.status, fate.body)
                 body = handle(self._ask(request, raw, name))
+                body = self.rewrites[name](body) if name in self.rewrites else body
                 self.venue.flush()
                 status = 201 if name in CREATED else 204 if body is None else 200
             except RefusedError as error:
@@ -315,6 +324,8 @@ class KalshiStandIn:
             path = request.path.removeprefix(PREFIX)
             if not allows(key, request.method, path):
                 return refused(403, "forbidden", "insufficient scope")
+            if not _in_subaccount(key, request, raw):
+                return refused(403, "forbidden", "the key is restricted to another subaccount")
             if not self._pay(request, raw, path):
                 return RefusedError(429, TOO_MANY)
         if name in ("create", "create_batch") and self._is_outside(raw):
@@ -366,9 +377,12 @@ class KalshiStandIn:
                 raise undecodable(str(error)) from None
             if not isinstance(body, dict):
                 raise undecodable("the body must be an object")
-        lag_ns = int(self.faults.draw("read_lag_ms") * MS) if name in LAGGED else 0
         now_ns = self.venue.now_ns
-        return Ask(request.match_info, request.query, body, now_ns, now_ns - lag_ns)
+        if name not in LAGGED:
+            return Ask(request.match_info, request.query, body, now_ns, now_ns)
+        lag_ns = int(self.faults.draw("read_lag_ms") * MS)
+        self._index_ns = max(self._index_ns, now_ns - lag_ns)  # what reads have shown they go on showing
+        return Ask(request.match_info, request.query, body, now_ns, self._index_ns)
 
     async def _outcome(self, request: web.Request, status: int, body: Json | None) -> web.StreamResponse:
         """What of the answer arrives."""
@@ -429,6 +443,13 @@ def _object(raw: bytes) -> Json:
     except msgspec.DecodeError:
         return {}
     return body if isinstance(body, dict) else {}
+
+
+def _in_subaccount(key: ApiKey, request: web.Request, raw: bytes) -> bool:
+    """Whether a request names the subaccount that its key is restricted to, or none."""
+    fields = dict(request.query) | _object(raw)
+    asked = _shard(fields.get("subaccount", key.subaccount))
+    return key.subaccount is None or asked == key.subaccount
 
 
 def _shard(given: Any) -> int | None:

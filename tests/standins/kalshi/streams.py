@@ -62,6 +62,8 @@ class Stream:
         self.by_channel: dict[str, Subscription] = {}
         self.frozen_until_ns = 0
         self.sent = 0
+        self.pongs = 0  # answers to our heartbeats
+        self.commands: deque[Json] = deque(maxlen=10_000)  # as they came
         self.buffer_limit = BUFFER_FRAMES
         self._clock = clock
         self._outbox: deque[bytes] = deque()
@@ -95,6 +97,11 @@ class Stream:
         frame = msgspec.json.encode(body)
         if self.faults.hits("malformed_frame"):
             frame = frame[: len(frame) // 2]
+        self._outbox.append(frame)
+        self._ready.set()
+
+    def put_raw(self, frame: bytes) -> None:
+        """Bytes as they are."""
         self._outbox.append(frame)
         self._ready.set()
 
@@ -196,6 +203,10 @@ class Stream:
             if message.type is WSMsgType.TEXT:
                 before()
                 self.command(message.data)
+            elif message.type is WSMsgType.PONG:
+                self.pongs += message.data == b"heartbeat"
+            elif message.type is WSMsgType.PING:
+                await self.socket.pong(message.data)
 
     def command(self, text: str) -> None:
         """Carry one command out."""
@@ -207,6 +218,7 @@ class Stream:
         if not isinstance(body, dict):
             self.error(1)
             return
+        self.commands.append(body)
         given = body.get("id")
         number = given if isinstance(given, int) else 0
         params = body.get("params")

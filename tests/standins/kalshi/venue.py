@@ -89,6 +89,13 @@ class Venue(Matching):
             },
         )  # fmt: skip
 
+    def create_market(self, market: MarketState, open_ns: int, close_ns: int) -> None:
+        """Announce a market that was to be listed later."""
+        market.open_ns, market.close_ns = open_ns, close_ns
+        self._tell_created(market)
+        self.at(open_ns, lambda: self._open(market))
+        self.at(close_ns, lambda: self.close_time(market))
+
     def _open(self, market: MarketState) -> None:
         """No frame says so."""
         if market.status == "initialized":

@@ -203,7 +203,7 @@ BODIES: dict[type, dict[str, Any]] = {
         ]
     },
     m.EventFeeChanges: {
-        "event_fee_change_arr": [
+        "event_fee_changes": [
             {
                 "id": "1",
                 "event_ticker": "KXA",
@@ -239,6 +239,12 @@ BODIES: dict[type, dict[str, Any]] = {
     },
     a.OrderGroups: {"order_groups": [GROUP]},
     a.OrderGroup: {"is_auto_cancel_enabled": True, "contracts_limit_fp": "100.00", "orders": ["o-1"]},
+    a.Cutoff: {
+        "market_settled_ts": "2026-08-25T00:00:00Z",
+        "trades_created_ts": "2026-08-25T00:00:00Z",
+        "orders_updated_ts": "2026-11-08T00:00:00Z",
+        "market_positions_last_updated_ts": None,
+    },
     a.AccountLimits: {
         "usage_tier": "basic",
         "read": {"refill_rate": 200, "bucket_capacity": 400},

@@ -185,6 +185,11 @@ class SmallVenue:
                 "/markets/KXA-1/orderbook": "OrderbookAnswer",
             }.get(path):
                 return 200, sample
+        if path == "/historical/cutoff":
+            old = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 14 * 86_400))
+            return 200, {"trades_created_ts": old, "orders_updated_ts": old}
+        if path.startswith("/historical"):
+            return 200, {parts[1]: [], "cursor": ""}
         if path == "/exchange/status":
             return 200, {"exchange_active": True, "trading_active": True}
         return 404, {"code": "not_found", "message": path}
@@ -288,6 +293,13 @@ class SmallVenue:
             await self.raw({"id": number, "type": "ok", "msg": listed})
         elif params.get("action") == "get_snapshot":
             await self.books(params["market_tickers"])
+        elif params.get("action") in ("add_markets", "delete_markets"):
+            sid = params["sid"]
+            self.seqs[sid] = self.seqs.get(sid, 0) + 1
+            named = {"market_tickers": params["market_tickers"]}
+            await self.raw({"id": number, "sid": sid, "seq": self.seqs[sid], "type": "ok", "msg": named})
+            if params["action"] == "add_markets" and sid == self.channels["orderbook_delta"]:
+                await self.books(params["market_tickers"])
 
     async def books(self, tickers: list[str]) -> None:
         if self.snapshots:

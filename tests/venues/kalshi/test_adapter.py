@@ -265,7 +265,7 @@ def test_a_cancel_waits_for_the_answer_to_its_order(rig):
 def test_an_order_that_is_cancelled_before_its_turn_never_leaves(rig, small):
     async def body(venue, ear, wire):
         budget, now_ns = wire._http.budget, wire._clock.now_ns()
-        for _ in range(8):
+        for _ in range(7):
             assert budget.take(Charge(10, write=True, shard=2), now_ns)
         wire.send(0, [place()])
         await asyncio.sleep(0.02)
@@ -438,7 +438,7 @@ def test_an_amended_order_may_get_another_id(rig):
 
 @pytest.mark.parametrize("allowed", [True, False])
 def test_everything_is_cancelled_with_or_without_the_one_call_for_it(rig, allowed, monkeypatch):
-    monkeypatch.setattr("pr3dict.venues.kalshi.adapter.READ_LAG_NS", 1_000_000)
+    monkeypatch.setattr("pr3dict.venues.kalshi.desk.READ_LAG_NS", 1_000_000)
 
     async def body(venue, ear, wire):
         wire.send(0, [place(order_id=n) for n in (1, 2)])
@@ -700,7 +700,7 @@ def test_a_fired_order_group_halts_and_no_order_leaves_until_it_is_armed(rig, bo
 def test_a_group_that_is_not_armed_again_stays_fired(rig):
     async def body(venue, ear, wire):
         wire.groups["g2"], wire.fired["g2"] = 2, None
-        venue.script["PUT", "/portfolio/order_groups/g2/reset"] = [(500, b"")]
+        venue.script["PUT", "/portfolio/order_groups/g2/reset"] = [(500, b"")] * 9
         with pytest.raises(WorkError, match="not armed"):
             await wire.arm()
         assert wire.fired
@@ -826,7 +826,7 @@ def test_lost_connections_lose_answers_and_nothing_else(rig):
             return (503, b"") if kind == 1 else (504, {"error": {"code": "timeout", "message": "m"}})
 
         venue.script["POST", ORDERS] = [maybe] * 100
-        wire.terms = msgspec.structs.replace(wire.terms, batch_from=1000, place_wait_ns=2**62)
+        wire._desk.batch_from, wire._desk.place_wait_ns = 1000, 2**62
         wire._http.budget.cost = lambda *_: 0
         wire.send(0, [place(order_id=n) for n in range(1, 101)])
         await ear.until(e.AnswerLost, 100)

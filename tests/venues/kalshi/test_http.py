@@ -206,7 +206,7 @@ def test_429_empties_our_count(small, bodies):
         assert (answer.outcome.verdict, answer.status) == (Verdict.REFUSED, 429)
         now_ns = http.clock.now_ns()
         assert http.budget.tokens(now_ns, (0, 2))["write_2"] < 10
-        assert http.budget.tokens(now_ns, (0, 2))["write_0"] == 100
+        assert http.budget.tokens(now_ns, (0, 2))["write_0"] == 95
 
     run(small, bodies, body)
 
@@ -245,10 +245,10 @@ def test_order_groups(small, bodies):
 
 def test_quotes_leave_the_reserve_to_cancels():
     budget = Budget(0)
-    for _ in range(8):
+    for _ in range(7):  # 100, less 5 for what may travel longer, less 20 for cancels
         assert budget.take(Charge(10, write=True), 0)
     assert not budget.take(Charge(10, write=True), 0)
-    assert all(budget.take(Charge(2, write=True, urgent=True), 0) for _ in range(10))
+    assert all(budget.take(Charge(2, write=True, urgent=True), 0) for _ in range(12))
     assert not budget.take(Charge(2, write=True, urgent=True), 0)
     assert budget.take(Charge(10, write=True, shard=2), 0)  # another shard's own bucket
     assert budget.wait_ns(Charge(90, write=True), 0) == NEVER_NS
@@ -279,7 +279,7 @@ def test_new_limits_begin_empty():
     )
     budget.set_limits(limits, 0)
     assert budget.tokens(0) == {"read": 0, "write_0": 0}
-    assert budget.tokens(2 * SECOND) == {"read": 600, "write_0": 600}
+    assert budget.tokens(2 * SECOND) == {"read": 585, "write_0": 585}
 
 
 @pytest.mark.parametrize(

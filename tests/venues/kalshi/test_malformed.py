@@ -274,3 +274,63 @@ def test_extra_fields_and_unknown_words_are_tolerated():
     ).market
     assert (market.status, market.result) == ("frozen_solid", "maybe")
     assert isinstance(market, msgspec.Struct)
+
+
+# --- what a damaged message must not leave behind ---------------------------------------------------
+
+
+def book_of(decoder: KalshiDecoder, *frames_: tuple[str, dict[str, Any]]) -> None:
+    for seq, (kind, msg) in enumerate(frames_, 1):
+        raw = {"type": kind, "sid": 1, "seq": seq, "msg": {**bodies.MARKET_FRAMES[kind], **msg}}
+        decoder.decode(json.dumps(raw).encode(), 1)
+
+
+@pytest.mark.parametrize(
+    "msg", [{"price_dollars": "0.45x"}, {"delta_fp": "-999.00"}, {"side": "maybe"}, {"ts_ms": -1}]
+)
+def test_a_change_that_cannot_be_read_costs_its_book(msg):
+    decoder = KalshiDecoder({"KXA-1": 0}, OUT, live=True, no_side_in_yes_price=True)
+    book_of(decoder, ("orderbook_snapshot", {}), ("orderbook_delta", {}))
+    assert decoder.lost == ""
+    with pytest.raises(DataError):
+        book_of(decoder, ("orderbook_delta", msg))
+    assert decoder.lost == "KXA-1"
+
+
+def test_a_level_never_grows_beyond_what_a_row_holds():
+    decoder = KalshiDecoder({"KXA-1": 0}, OUT, live=True, no_side_in_yes_price=True)
+    book_of(decoder, ("orderbook_snapshot", {}))
+    with pytest.raises(DataError, match="too large"):
+        book_of(decoder, *[("orderbook_delta", {"delta_fp": "999999999999.00"})] * 2)
+
+
+def test_a_snapshot_that_names_a_price_twice_is_refused():
+    decoder = KalshiDecoder({"KXA-1": 0}, OUT, live=True, no_side_in_yes_price=True)
+    levels = [["0.4400", "120.00"], ["0.44", "7.00"]]
+    with pytest.raises(DataError, match="twice"):
+        book_of(decoder, ("orderbook_snapshot", {"yes_dollars_fp": levels}))
+    assert decoder.lost == "KXA-1"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0001-01-01T00:00:00+01:00",
+        "9999-12-31T23:59:59-01:00",
+        "9999-12-31T23:59:59Z",
+        "1969-12-31T23:59:59Z",
+        "2026-11-22T13:46:20.\u0661Z",
+    ],
+)
+def test_a_time_that_no_clock_of_ours_shows_is_refused(text):
+    timestamp = next(reader for kind, reader in READS.items() if kind.__name__ == "UserDataTimestamp")
+    with pytest.raises(DataError):
+        timestamp(json.dumps({"as_of_time": text}).encode())
+
+
+@pytest.mark.parametrize("name", ["refill_rate", "bucket_capacity"])
+def test_a_budget_from_which_nothing_could_be_sent_is_refused(name):
+    limits = copy.deepcopy(bodies.BODIES[a.AccountLimits])
+    limits["write"][name] = 0
+    with pytest.raises(DataError, match="tokens"):
+        READS[a.AccountLimits](json.dumps(limits).encode())

@@ -31,9 +31,8 @@ def make(bodies):
             made(m.Market, {**bodies.MARKET, **(market or {})}),
             made(m.Event, {**bodies.EVENT, **(event or {})}),
             made(m.Series, {**bodies.SERIES, **(series or {})}),
-            row=3,
             at_ns=AT_NS,
-            **{"direct_member": True, **options},
+            **{"row": 3, "direct_member": True, **options},
         )
         return life_of(told, made(m.Market, {**bodies.MARKET, **(market or {})}), event_shard=None)
 
@@ -64,7 +63,7 @@ def test_a_market_is_listed_with_the_fee_in_force(make):
         True,
         True,
     )
-    assert told.grids[0].prices()[:2] == (100, 200) and len(told.grids) == 4
+    assert told.grids[0].prices()[:2] == (100, 200) and len(told.grids) == 7
     assert make(direct_member=False).listing.unit_micros == 10_000
 
 
@@ -117,6 +116,19 @@ def test_opening_and_closing_come_from_the_clock(make):
     assert kinds(lives.tick(life.close_ns)) == [(3, d.STATUS, d.CLOSED)]
 
 
+def test_what_is_over_is_looked_after_no_more_but_keeps_its_name(make, lives):
+    other = make(market={"ticker": "KXA-9"}, row=7)
+    lives.add([other])
+    assert lives.watched == ("KXA-1", "KXA-9") and len(lives.opening(1)) == 2
+    assert kinds(lives.opening(1, ["KXA-9"])) == [(7, d.STATUS, d.ACTIVE)]
+    lives.leave(["KXA-1", "KXA-0"])
+    assert lives.watched == ("KXA-9",) and [life.listing.market for life in lives.all()] == [7]
+    assert kinds(lives.tick(other.close_ns)) == [(7, d.STATUS, d.CLOSED)]
+    assert lives.rows["KXA-1"] == 3 and lives.by_row[3] == "KXA-1" and "KXA-1" in lives
+    rows, events = lives.hear(news(event_type="settled", settlement_value="1.0000"), AT_NS)
+    assert kinds(rows) == [(3, d.STATUS, d.SETTLED)] and len(events) == 1
+
+
 def test_a_close_time_moves_and_the_clock_follows(lives):
     rows, events = lives.hear(news(event_type="close_date_updated", close_ts=1_795_400_000), AT_NS)
     assert kinds(rows) == [(3, d.CLOSE_TIME, 1_795_400_000 * S)] and events == ()
@@ -144,14 +156,17 @@ def test_a_grid_changes_live_or_stops_the_market(lives):
 def test_a_payout_is_what_was_determined(lives, value, micros):
     rows, events = lives.hear(news(event_type="determined", result="scalar", settlement_value=value), AT_NS)
     assert kinds(rows) == [(3, d.STATUS, d.DETERMINED)] and events == ()
-    rows, events = lives.hear(news(event_type="settled", settled_ts=1_795_400_000), AT_NS)
+    rows, events = lives.hear(news(event_type="settled", settlement_value=value), AT_NS)
     assert events == (Settled(market=3, value_micros=micros),)
 
 
-def test_an_amended_result_replaces_the_first(lives):
+def test_an_amended_result_replaces_the_first_even_without_a_notice(lives, bodies):
     lives.hear(news(event_type="determined", result="yes", settlement_value="1.0000"), AT_NS)
-    lives.hear(news(event_type="determined", result="no", settlement_value="0.0000"), AT_NS)
-    assert lives.hear(news(event_type="settled"), AT_NS)[1] == (Settled(market=3, value_micros=0),)
+    assert lives.hear(news(event_type="settled", settled_ts=1_795_400_000), AT_NS)[1] == ()
+    told = {"status": "finalized", "result": "no", "settlement_value_dollars": "0.0000"}
+    assert lives.reread(made(m.Market, {**bodies.MARKET, **told}), AT_NS)[1] == (
+        Settled(market=3, value_micros=0),
+    )
 
 
 def test_a_payout_of_unknown_value_waits_for_the_markets_word(lives, bodies):
@@ -210,3 +225,25 @@ def test_the_clock_is_not_turned_back_by_a_late_body(make, bodies):
     later = {**bodies.MARKET, "close_time": "2026-12-02T00:00:00Z"}  # the close moved: it is open after all
     rows, _ = lives.reread(made(m.Market, later), life.close_ns + 1)
     assert [kind for _, kind, _ in kinds(rows)] == [d.CLOSE_TIME, d.STATUS] and rows["aux"][1] == d.ACTIVE
+
+
+def test_an_opening_tells_what_a_listing_of_long_ago_does_not(make, bodies):
+    """The engine counts in the grids and the close of the journal; the market has moved on meanwhile."""
+    journaled = make().listing
+    moved = dict(bodies.MARKET, price_ranges=[{"start": "0.0000", "end": "1.0000", "step": "0.0010"}])
+    moved["close_time"] = "2026-11-30T00:00:00Z"
+    life = life_of(journaled, made(m.Market, moved), event_shard=None)
+    place = [len(grid.prices()) for grid in journaled.grids].index(999)
+    told = kinds(Lives([life]).opening(AT_NS))
+    assert told[1:] == [(3, d.TICK, place), (3, d.CLOSE_TIME, life.close_ns)] and place > 0
+    assert kinds(Lives([make()]).opening(AT_NS)) == told[:1]
+
+
+def test_a_payout_is_told_once_and_again_when_it_is_another(lives, bodies):
+    def read(value):
+        body = dict(bodies.MARKET, status="finalized", result="yes", settlement_value_dollars=value)
+        return lives.reread(made(m.Market, body), AT_NS)[1]
+
+    assert [event.value_micros for event in read("1.0000")] == [1_000_000]
+    assert read("1.0000") == ()
+    assert [event.value_micros for event in read("0.0000")] == [0]

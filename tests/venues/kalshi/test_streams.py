@@ -276,12 +276,53 @@ def test_a_snapshot_that_never_comes_is_asked_for_again_and_then_gives_up(live):
 
 def test_markets_join_a_running_connection(live, small):
     async def body(venue, ear, streams):
-        await streams.add({"KXA-3": 2, "KXA-1": 0})
+        await streams.add_markets({"KXA-3": 2, "KXA-1": 0})
         await small.until(lambda: len(ear.rows) == 3)
         assert ear.rows[2]["market"].tolist() == [2, 2]
         assert venue.commands[-1]["params"].get("market_tickers") in (["KXA-3"], None)
 
     live(body)
+
+
+def test_markets_join_and_leave_the_subscriptions_that_stand(live, small):
+    """By their numbers, without a new subscription; frames of a market that left are passed over."""
+
+    async def body(venue, ear, streams):
+        sids = [venue.channels[name] for name in ("orderbook_delta", "trade")]
+        await streams.add_markets({"KXA-3": 2})
+        await small.until(lambda: len(ear.rows) == 3)
+        await streams.remove_markets(("KXA-1", "KXA-9"))
+        await small.until(lambda: changes(venue)[-1][0] == "delete_markets" and len(changes(venue)) == 4)
+        joined = [("add_markets", sid, ["KXA-3"]) for sid in sids]
+        assert changes(venue) == joined + [("delete_markets", sid, ["KXA-1"]) for sid in sids]
+        await venue.books(["KXA-1", "KXA-3"])
+        await small.until(lambda: len(ear.rows) == 4)
+        assert ear.rows[3]["market"].tolist() == [2, 2]
+        streams.snapshot("KXA-1")
+        await asyncio.sleep(0.1)
+        assert streams.malformed == 0 and streams.connections == 1
+        assert not any(c.get("params", {}).get("action") == "get_snapshot" for c in venue.commands)
+
+    live(body)
+
+
+def test_the_last_market_never_leaves(live, small):
+    """A filter without markets could mean all of them."""
+
+    async def body(venue, ear, streams):
+        await streams.remove_markets(("KXA-1", "KXA-2"))
+        await small.until(lambda: len(changes(venue)) == 2)
+        assert [named for _, _, named in changes(venue)] == [["KXA-1"], ["KXA-1"]]
+        await venue.books(["KXA-2"])
+        await small.until(lambda: ear.rows[-1]["market"].tolist() == [1, 1])
+
+    live(body)
+
+
+def changes(venue):
+    """Changes of subscriptions so far: action, subscription, tickers."""
+    found = [c["params"] for c in venue.commands if c["cmd"] == "update_subscription"]
+    return [(p["action"], p["sid"], p["market_tickers"]) for p in found if p["action"] != "get_snapshot"]
 
 
 def test_a_channel_that_the_venue_forgot_is_noticed(live):
@@ -331,3 +372,28 @@ def test_hundreds_of_markets_share_one_connection(live, small):
         assert not streams._snapshots and streams.connections == 1
 
     live(body, markets=many)
+
+
+def test_a_change_that_cannot_be_read_invalidates_its_book_alone(live, small):
+    async def body(venue, ear, streams):
+        await venue.say(
+            "orderbook_delta", "orderbook_delta",
+            market_ticker="KXA-2", price_dollars="0.45x", delta_fp="1.00", side="yes",
+        )  # fmt: skip
+        invalid = await ear.until(BookInvalid)
+        assert (invalid.market, invalid.why) == (1, "gap")
+        await small.until(lambda: len(ear.rows) >= 3)
+        assert set(ear.rows[2]["market"]) == {1}
+        assert len(ear.of(BookInvalid)) == 1
+
+    live(body)
+
+
+def test_a_subscription_of_two_channels_ends_the_connection(live):
+    async def body(venue, ear, streams):
+        sid = venue.channels["orderbook_delta"]
+        await venue.raw({"id": 99, "type": "subscribed", "msg": {"channel": "trade", "sid": sid}})
+        down = await ear.until(FeedDown)
+        assert f"number {sid}" in down.why
+
+    live(body)

@@ -30,6 +30,7 @@ from pr3dict.runtime.tapeset import merge, tape_paths
 from pr3dict.store.importers import get_importer, import_recordings
 from pr3dict.store.tape import read_tape
 from pr3dict.strategies.presets import build_config
+from pr3dict.venues.simulated import reads
 from pr3dict.venues.simulated.exchange import SimulatedExchange
 from pr3dict.venues.simulated.truth import Message
 
@@ -277,7 +278,7 @@ def test_a_tick_names_a_grid_of_its_own_market():
     (happened,) = exchange.advance(10)
     assert happened.data["aux"].tolist() == [1, 0], "as it was given"
     assert exchange.grid_index(1) == 1
-    assert exchange.book(1) == (4_050, -1)
+    assert reads.touch(exchange, 1) == (4_050, -1)
 
 
 def test_pairs_of_a_venue_that_keeps_both_are_merged():

@@ -9,7 +9,7 @@ levels cross beyond an instant, the older is removed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -30,10 +30,13 @@ from pr3dict.store.importers.common import (
     event_row,
     events_of,
 )
+from pr3dict.store.importers.own_orders import OwnChange, read_own_changes, take_out
 from pr3dict.store.recording import PATTERN, Note, Segment, read_segment, segments
 from pr3dict.store.tape import TapeMeta, grid_mask
 
 NAME: Final = "recording"
+JOURNAL: Final = "control.db"
+SHOWS_OWN: Final = ("kalshi",)  # venues whose books show our own orders
 MOST_ROWS: Final = 8_000_000
 """Rows held at a time: markets are made into tapes in groups, each in one pass over the segments."""
 
@@ -41,11 +44,32 @@ Mask = npt.NDArray[np.bool_]
 
 
 def read(folder: Path) -> Iterator[ImportedTape]:
-    """One tape a market with rows, in order of the markets' rows in the process.
+    """One tape a market with rows, in order of the markets' rows in the process; own orders stay in it.
 
     Raises:
         DataError: names the segment that can't be read.
     """
+    yield from _read(folder, None)
+
+
+def read_without_own(folder: Path) -> Iterator[ImportedTape]:
+    """As `read`, without our own orders in books that show them; the journal lies above the recordings.
+
+    Raises:
+        DataError: names the segment that can't be read.
+        LogError: the journal can't be read.
+    """
+    journal = folder.resolve().parent.parent / JOURNAL
+    yield from _read(folder, Own(read_own_changes(journal) if journal.exists() else None))
+
+
+class Own(NamedTuple):
+    """What our orders did to the books of markets; None: there is no journal that could say."""
+
+    changes: Mapping[tuple[str, str], list[OwnChange]] | None
+
+
+def _read(folder: Path, own: Own | None) -> Iterator[ImportedTape]:
     parts = segments(folder)
     metas = {market: meta for part in parts for market, meta in part.meta.markets.items()}
     missing = _missing(parts)
@@ -53,14 +77,14 @@ def read(folder: Path) -> Iterator[ImportedTape]:
         rows = _collect(parts, group)
         for market in group:
             notes = [note for part in parts for note in part.meta.notes if note.market == market]
-            yield _tape(rows[market], metas[market], notes, missing)
+            yield _tape(rows[market], metas[market], notes, missing, own)
 
 
 IMPORTER: Final = Importer(
     NAME,
     "What `pr3dict paper` or `pr3dict record` kept in its data directory",
     lambda paths: each_once(paths, _recordings_at, f"no recording here (no {PATTERN})"),
-    read,
+    read_without_own,
 )
 
 
@@ -126,7 +150,7 @@ def _collect(parts: Sequence[Segment], group: Sequence[int]) -> dict[int, _Rows]
 
 
 def _tape(
-    rows: _Rows, meta: TapeMeta, notes: Sequence[Note], missing: Sequence[tuple[int, int]]
+    rows: _Rows, meta: TapeMeta, notes: Sequence[Note], missing: Sequence[tuple[int, int]], own: Own | None
 ) -> ImportedTape:
     events, places = rows.events.copy(), rows.places
     events["market"] = 0
@@ -140,7 +164,10 @@ def _tape(
     events, places = events[keep], places[keep]
     gaps = sorted([note.row for note in notes if note.kind == "gap"] + [row for row, _ in missing])
     details["gaps"] = len(gaps)
-    events = _with_gaps(events, places, gaps, details)
+    events = _trades_first(_with_gaps(events, places, gaps, details), details)
+    if own is not None and meta.venue in SHOWS_OWN:
+        meta = msgspec.structs.replace(meta, quality={**meta.quality, "own_orders": _own_word(own, meta)})
+        events = _without_own(events, own, meta, details)
     events, crossed, _ = recordings.uncross(events)
     details["crossed_instants"] = crossed
     paid = [note for note in notes if note.kind == "settled"]
@@ -157,7 +184,7 @@ def _tape(
         deltas=int((kinds == d.LEVEL).sum()),
         trades=int((kinds == d.TRADE).sum()),
         settled=bool(paid),
-        defects=_defects(details, missing),
+        defects=(*_defects(details, missing), *_own_defects(meta)),
         details=dict(details),
     )
     return ImportedTape(events, meta, report)
@@ -174,9 +201,74 @@ def _defects(details: Counter[str], missing: Sequence[tuple[int, int]]) -> tuple
         "unfinished_snapshot_rows": "row of a snapshot without its end was left out",
         "untrusted_rows": "row about a book that could not be trusted was left out",
         "crossed_instants": "instant left the book crossed; the older level was removed",
+        "own_changes_unseen": "change of our orders that no row shows by itself; it counts from its time on",
+        "own_beyond_shown": "row shows less than we had at its level, which was taken for empty",
     }
     sentences += [f"{details[key]:,}: {text}" for key, text in words.items() if details[key]]
     return tuple(sentences)
+
+
+def _trades_first(events: d.Array, details: Counter[str]) -> d.Array:
+    """At one time of the venue, each trade before the level changes that may be its own.
+
+    Trades and books come over two streams: where the books' is ahead, a replay would take a trade off its
+    queue twice.
+    """
+    lowers = _decreases(events) > 0
+    place = np.arange(len(events)) * 2 + 1
+    for i in np.flatnonzero(events["kind"] == d.TRADE).tolist():
+        trade = events[i]
+        k = i - 1
+        while k >= 0 and events["exch_ns"][k] == trade["exch_ns"]:
+            row = events[k]
+            if lowers[k] and row["price"] == trade["price"] and row["side"] != trade["side"]:
+                place[i] = 2 * k
+            k -= 1
+    details["trades_moved"] = int((place % 2 == 0).sum())
+    return events[np.argsort(place, kind="stable")]
+
+
+def _decreases(events: d.Array) -> npt.NDArray[np.int64]:
+    """By how much each level row lowered its level; 0 for all others."""
+    levels = np.flatnonzero((events["kind"] == d.LEVEL) | (events["kind"] == d.SNAPSHOT))
+    books = np.cumsum((events["kind"] == d.SNAPSHOT) & ((events["bits"] & d.SNAP_FIRST) != 0))[levels]
+    keys = (books * 2 + events["side"][levels]) * (PRICE_SCALE + 1) + events["price"][levels]
+    order = np.argsort(keys, kind="stable")
+    sizes = events["qty"][levels][order]
+    before = np.zeros(len(order), np.int64)
+    before[1:] = np.where(keys[order][1:] == keys[order][:-1], sizes[:-1], 0)
+    found = np.zeros(len(events), np.int64)
+    found[levels[order]] = np.maximum(before - sizes, 0)
+    found[events["kind"] != d.LEVEL] = 0
+    return found
+
+
+def _own_word(own: Own, meta: TapeMeta) -> str:
+    """Whether our own orders are on the tape."""
+    if own.changes is None:
+        return "not_known"
+    return "taken_out" if own.changes.get((meta.venue, meta.ticker)) else "none"
+
+
+def _own_defects(meta: TapeMeta) -> tuple[str, ...]:
+    if meta.quality.get("own_orders") != "not_known":
+        return ()
+    return (f"no journal ({JOURNAL}) lies above the recording, so our own orders, if any, are in the book",)
+
+
+def _without_own(events: d.Array, own: Own, meta: TapeMeta, details: Counter[str]) -> d.Array:
+    """Without our own orders; snapshots that held a level of ours alone are marked anew."""
+    changes = (own.changes or {}).get((meta.venue, meta.ticker), [])
+    if not changes:
+        return events
+    keep = take_out(events, changes, details)
+    is_first = (events["kind"] == d.SNAPSHOT) & ((events["bits"] & d.SNAP_FIRST) != 0)
+    for start in np.flatnonzero(is_first).tolist():
+        end = start
+        while not events["bits"][end] & d.SNAP_LAST:
+            end += 1
+        _mark(events, keep, start, end + 1)
+    return events[keep]
 
 
 def _possible(events: d.Array, meta: TapeMeta) -> Mask:

@@ -23,6 +23,12 @@ REASONS: Final[Mapping[str, str]] = {
     "MarginCancel": "no_cash",
 }
 
+# What takes our order group's protection or its orders away.
+GROUP_REASONS: Final[Mapping[str, str]] = {
+    "triggered": "an order group fired: more contracts traded within 15 seconds than one sweep may cost",
+    "deleted": "an order group was deleted: nothing at the exchange bounds what one sweep may cost",
+}
+
 
 class AccountFrames:
     """Turns private frames into events; `unlisted` counts those of markets that are not ours."""
@@ -53,7 +59,7 @@ class AccountFrames:
                 return self._group(frame, now_ns)
 
     def _fill(self, fill: FillMessage, now_ns: int) -> tuple[Control, ...] | FillMessage:
-        if fill.market_ticker not in self._lives or fill.subaccount not in (None, self._subaccount):
+        if fill.market_ticker not in self._lives.names or fill.subaccount not in (None, self._subaccount):
             self.unlisted += 1
             return ()
         order_id = self._orders.of_client_id(fill.client_order_id) or self._orders.of_venue_id(fill.order_id)
@@ -71,7 +77,7 @@ class AccountFrames:
         return Filled(
             trade_id=fill.trade_id,
             order_id=order_id,
-            market=self._lives.rows[fill.market_ticker],
+            market=self._lives.names[fill.market_ticker],
             side=side_of(fill.book_side, fill.outcome_side),
             price=int(fill.yes_price_dollars),
             size=int(fill.count_fp),
@@ -86,7 +92,7 @@ class AccountFrames:
         order_id = self._orders.of_client_id(order.client_order_id) or self._orders.of_venue_id(
             order.order_id
         )
-        ours = order.subaccount_number in (None, self._subaccount) and order.ticker in self._lives
+        ours = order.subaccount_number in (None, self._subaccount) and order.ticker in self._lives.names
         if not order_id or not ours:
             self.unlisted += 1
             return ()
@@ -96,7 +102,7 @@ class AccountFrames:
         if order.status == "resting":
             own = self._orders.get(order_id)
             if own is not None:
-                own.total = filled + remaining
+                own.stated(filled, remaining)
             if reason == "Decrease":
                 return (Reduced(order_id=order_id, remaining=remaining, filled=filled),)
             return (Accepted(order_id=order_id, venue_id=order.order_id, filled=filled),)
@@ -109,8 +115,13 @@ class AccountFrames:
 
     def _group(self, frame: GroupFrame, now_ns: int) -> tuple[Control, ...]:
         group_id = frame.msg.order_group_id
-        if frame.msg.event_type != "triggered" or group_id not in self._groups:
+        reason = GROUP_REASONS.get(frame.msg.event_type)
+        if reason is None or group_id not in self._groups:
             return ()
         at_ns = now_ns if frame.msg.ts_ms is None else int(frame.msg.ts_ms)
-        reason = "an order group fired: more contracts traded within 15 seconds than one sweep may cost"
-        return (Halt(command_id=f"kalshi-group-{group_id}-{at_ns}", who="kalshi", reason=reason),)
+        return (group_halt(group_id, at_ns, reason),)
+
+
+def group_halt(group_id: str, at_ns: int, reason: str) -> Halt:
+    """The kill switch at the exchange is a person's halt to us."""
+    return Halt(command_id=f"kalshi-group-{group_id}-{at_ns}", who="kalshi", reason=reason)

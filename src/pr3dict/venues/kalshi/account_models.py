@@ -246,6 +246,11 @@ class Fill(Body, frozen=True, kw_only=True):
         """Its id, under either name; "" where both are absent."""
         return self.trade_id or self.fill_id or ""
 
+    @property
+    def traded_ns(self) -> int | None:
+        """When it traded, as exactly as it is said."""
+        return self.created_time if self.created_time is not None else self.ts
+
 
 class Fills(Body, frozen=True, kw_only=True):
     """A page of `GET /portfolio/fills`."""
@@ -314,6 +319,15 @@ class Balance(Body, frozen=True, kw_only=True):
     balance_breakdown: tuple[ShardBalance, ...] | None = None
 
 
+class Cutoff(Body, frozen=True, kw_only=True):
+    """`GET /historical/cutoff`: what is older is only listed under /historical; resting orders never are."""
+
+    trades_created_ts: Moment
+    orders_updated_ts: Moment
+    market_settled_ts: Moment | None = None
+    market_positions_last_updated_ts: Moment | None = None
+
+
 # --- order groups ---------------------------------------------------------------------------------------
 
 
@@ -349,10 +363,14 @@ class Empty(Body, frozen=True, kw_only=True):
 
 
 class BucketTerms(Body, frozen=True, kw_only=True):
-    """One token bucket."""
+    """One token bucket; one that never refills or holds nothing is refused: nothing could be sent."""
 
     refill_rate: Count
     bucket_capacity: Count
+
+    def __post_init__(self) -> None:
+        if not (self.refill_rate and self.bucket_capacity):
+            raise ValueError(f"a bucket of {self.bucket_capacity} tokens, {self.refill_rate} a second")
 
 
 class Grant(Body, frozen=True, kw_only=True):

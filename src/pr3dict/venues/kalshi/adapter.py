@@ -8,8 +8,10 @@ surely refused, surely never sent, or lost is told apart by `outcomes.py` alone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
+from typing import Final
 
 import msgspec
 
@@ -30,17 +32,11 @@ from pr3dict.domain.commands import (
 )
 from pr3dict.domain.errors import ConfigError, DataError, WorkError
 from pr3dict.domain.events import (
-    AnswerLost,
-    Control,
-    Malformed,
-    NotSent,
     ReadFailed,
-    Request,
-    RequestRefused,
-    VenueStatus,
 )
 from pr3dict.domain.units import NS_PER_SECOND
 from pr3dict.venues.kalshi.account_frames import AccountFrames
+from pr3dict.venues.kalshi.desk import READ_LAG_NS, OrderDesk
 from pr3dict.venues.kalshi.frames import (
     EventFeeFrame,
     FillFrame,
@@ -52,31 +48,34 @@ from pr3dict.venues.kalshi.frames import (
 )
 from pr3dict.venues.kalshi.http import KalshiHttp
 from pr3dict.venues.kalshi.markets import Life, Lives
-from pr3dict.venues.kalshi.orders import Answer, KalshiOrders
+from pr3dict.venues.kalshi.orders import Answer
 from pr3dict.venues.kalshi.outcomes import RATE_LIMITED, Verdict
-from pr3dict.venues.kalshi.own_orders import OwnOrder, OwnOrders
+from pr3dict.venues.kalshi.own_orders import OwnOrders
+from pr3dict.venues.kalshi.queue import QueuePoll
 from pr3dict.venues.kalshi.reads import READ_WORDS, KalshiReads, ReadCommand
-from pr3dict.venues.kalshi.requests import Requests
-from pr3dict.venues.kalshi.rest import KalshiRest, ReadFailedError
+from pr3dict.venues.kalshi.rest import START_TRIES, KalshiRest, ReadFailedError
 from pr3dict.venues.kalshi.streams import KalshiStreams
+from pr3dict.venues.kalshi.venue_watch import VenueWatch
 from pr3dict.venues.session import Clock, Sink
 
-STATUS_NS: Final = 5 * NS_PER_SECOND
-LIFE_NS: Final = NS_PER_SECOND
-READ_LAG_NS: Final = NS_PER_SECOND  # by when reads show what a write did
-CANCEL_TRIES: Final = 8
-REREAD_NS: Final = 60 * NS_PER_SECOND
-NO_GROUP: Final = "the order group has fired and was not armed again"
+GONE: Final = 404
+LOOK_UPS: Final = 5  # of the order of a fill, a second apart
+GROUP_TRIES: Final = 5
+GROUP_PAUSE_NS: Final = NS_PER_SECOND // 4
+DELETE_S: Final = 3.0  # that closing may spend on deleting order groups
 _READS: Final = (ReadOrders, ReadOrder, ReadFills, ReadPositions, ReadBalance, ReadBook)
 
 
 class AdapterTerms(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of the adapter; sizes in micro-contracts, spans in ns."""
 
-    prefix: str  # of client order ids: made once for a data directory, kept for ever
+    prefix: str  # of client order ids: of this run of the process alone
+    first_order: int = 1  # its first order id
+    earlier: tuple[tuple[str, int], ...] = ()  # prefixes and first order ids of the runs before, oldest first
     group_limit: int = 0  # contracts of one shard that may trade within 15 s; 0: no order group
     place_wait_ns: int = NS_PER_SECOND // 2  # a new order that waits longer for the budget is not sent
     batch_from: int = 4  # so many new orders, or cancels, at once go as one batch
+    queue_poll_ns: int = 0  # between polls of our orders' queue positions; 0: none
     subaccount: int = 0  # always named: left out, some of Kalshi's calls mean all, others the primary one
 
 
@@ -95,7 +94,7 @@ def group_limit(sweep_loss_micros: int, loss_a_contract_micros: int = 1_000_000)
     return limit
 
 
-class KalshiWire:
+class KalshiWire(VenueWatch):
     """The account at Kalshi: a `Wire`, and what feeds its sink. `start` first."""
 
     def __init__(
@@ -106,25 +105,26 @@ class KalshiWire:
         clock: Clock,
         lives: Iterable[Life],
         terms: AdapterTerms,
+        on_groups: Callable[[Mapping[str, int]], None] | None = None,
     ) -> None:
+        """`on_groups` hears of our order groups (id to shard) whenever one was made or deleted."""
+        super().__init__(KalshiRest(http, subaccount=terms.subaccount), Lives(lives), sink, clock, streams)
         self.terms = terms
-        self.lives = Lives(lives)
-        self.orders = OwnOrders(terms.prefix)
-        self.rest = KalshiRest(http, subaccount=terms.subaccount)
-        self.streams = streams
+        self.orders = OwnOrders(terms.prefix, terms.first_order, terms.earlier)
         self.groups: dict[str, int] = {}  # id to shard
         self.fired: dict[str, None] = {}  # groups that cancelled everything and wait for a person
-        self.fees_moved: dict[str, None] = {}  # events whose fee is no longer what was listed
-        self._requests = KalshiOrders(http, subaccount=terms.subaccount)
-        self._maker = Requests(self.orders, self.lives, terms.subaccount)
         self._reads = KalshiReads(self.rest, self.orders, self.lives, clock)
+        self._desk = OrderDesk(
+            http, self.orders, self.lives, self._reads, clock, subaccount=terms.subaccount,
+            place_wait_ns=terms.place_wait_ns, batch_from=terms.batch_from, tell=self._tell,
+            spawn=self._spawn, fired=self.fired,
+        )  # fmt: skip
+        self._requests, self._maker = self._desk.requests, self._desk.maker
+        self._queue = QueuePoll(self.rest, self.orders, self.lives, clock, terms.queue_poll_ns)
         self._frames = AccountFrames(self.orders, self.lives, self.groups, terms.subaccount)
         self._http = http
-        self._sink = sink
-        self._clock = clock
-        self._status = ""
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._failure: BaseException | None = None
+        self._arming = asyncio.Lock()
+        self._on_groups = on_groups
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -135,51 +135,107 @@ class KalshiWire:
             WorkError: the account can't be asked, or a group can't be made.
         """
         now_ns = self._clock.now_ns()
-        self._http.budget.set_costs(await self.rest.endpoint_costs())
-        self._http.budget.set_limits(await self.rest.limits(), now_ns)
+        rest = KalshiRest(self._http, tries=START_TRIES)
+        self._http.budget.set_costs(await rest.endpoint_costs())
+        self._http.budget.set_limits(await rest.limits(), now_ns)
         if self.terms.group_limit:
             for shard in self.lives.shards():
                 await self._make_group(shard)
-        self._sink.put_rows(self.lives.opening(self._clock.now_ns()))
-        if self.streams is not None:
-            self.streams.start()
-        self._spawn(self._watch_status())
-        self._spawn(self._watch_lives())
+        await self._start_following()
+        if self.terms.queue_poll_ns:
+            self._spawn(self._queue.run(self._tell))
+
+    async def prepare(self, shard: int) -> None:
+        """Arm an order group where our orders go for the first time.
+
+        Raises:
+            WorkError: the group can't be made.
+        """
+        if self.terms.group_limit and shard not in self._maker.group_of:
+            await self._make_group(shard)
 
     async def _make_group(self, shard: int) -> None:
-        answer = await self._requests.create_group(self.terms.group_limit, shard=shard)
+        limit = self.terms.group_limit
+        answer = await self._patiently(lambda: self._requests.create_group(limit, shard=shard))
         if answer.body is None:
-            raise WorkError(f"Kalshi made no order group on shard {shard}: {answer.outcome.text}")
+            where = " (the account has no money there)" if answer.outcome.code == "user_not_found" else ""
+            raise WorkError(f"Kalshi made no order group on shard {shard}{where}: {answer.outcome.text}")
         self.groups[answer.body.order_group_id] = shard
         self._maker.group_of[shard] = answer.body.order_group_id
+        self._tell_groups()
+
+    async def _reset_group(self, group_id: str) -> Answer:
+        return await self._requests.reset_group(group_id, shard=self.groups[group_id])
+
+    async def _patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """An answer to what may be asked again: one group too many is empty, and armed twice is armed."""
+        answer = await ask()
+        for _ in range(GROUP_TRIES - 1):
+            if answer.status != RATE_LIMITED and answer.outcome.verdict is not Verdict.UNKNOWN:
+                break
+            await self._clock.sleep(GROUP_PAUSE_NS)
+            answer = await ask()
+        return answer
+
+    def _tell_groups(self) -> None:
+        if self._on_groups is not None:
+            self._on_groups(dict(self.groups))
 
     async def arm(self) -> None:
-        """A person resumed: groups that fired take orders again."""
+        """A person resumed: groups that fired take orders again; who resumes meanwhile waits for the answers.
+
+        Raises:
+            WorkError: Kalshi did not confirm it, or one fired meanwhile; those take no orders.
+        """
+        async with self._arming:
+            await self._arm_fired()
+
+    async def _arm_fired(self) -> None:
         for group_id in list(self.fired):
-            answer = await self._requests.reset_group(group_id, shard=self.groups[group_id])
-            if answer.outcome.verdict is not Verdict.ACCEPTED:
+            await self._arm_one(group_id)
+        if self.fired:
+            raise WorkError("an order group fired again while it was armed; look at the fills, then resume")
+
+    async def _arm_one(self, group_id: str) -> None:
+        """Not fired while it is asked, so that firing again is noticed; fired if anything goes wrong."""
+        del self.fired[group_id]
+        with ExitStack() as undo:
+            undo.callback(self.fired.__setitem__, group_id, None)
+            answer = await self._patiently(partial(self._reset_group, group_id))
+            if answer.status != GONE and answer.outcome.verdict is not Verdict.ACCEPTED:
                 raise WorkError(f"the order group {group_id} was not armed again: {answer.outcome.text}")
-            del self.fired[group_id]
+            undo.pop_all()
+        if answer.status == GONE:
+            self.fired[group_id] = None  # until another has its place
+            await self._make_group(self.groups[group_id])
+            del self.fired[group_id], self.groups[group_id]
+            self._tell_groups()
+
+    async def delete_group(self, group_id: str, shard: int) -> bool:
+        """Remove a group of ours, which cancels its orders; whether Kalshi has it no more."""
+        ours = self.groups.pop(group_id, None) is not None  # first: the notice of it is no alarm
+        answer = await self._requests.delete_group(group_id, shard=shard)
+        is_gone = answer.outcome.verdict is Verdict.ACCEPTED or answer.status == GONE
+        if ours and is_gone:
+            self._tell_groups()
+        elif ours:
+            self.groups[group_id] = shard
+        return is_gone
 
     async def close(self) -> None:
         """Give back sockets and tasks; requests on their way are lost to us, not to Kalshi."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._end_tasks()
+        await self._delete_groups()
         if self.streams is not None:
             await self.streams.close()
         await self._http.close()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            self._failure = self._failure or task.exception()
+    async def _delete_groups(self) -> None:
+        """Our groups would stay for ever; one that can't be deleted now is deleted by the next process."""
+        deletes = [self.delete_group(group_id, shard) for group_id, shard in list(self.groups.items())]
+        work = asyncio.gather(*deletes, return_exceptions=True)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(work, DELETE_S)
 
     def figures(self) -> Mapping[str, int]:
         """Counts for `status`."""
@@ -188,10 +244,13 @@ class KalshiWire:
             **self._http.budget.tokens(self._clock.now_ns(), self.lives.shards()),
             "rate_limited": self._http.rate_limited,
             "requests": self._http.requests,
+            "queue_polls": self._queue.asked,
+            "queue_polls_left_out": self._queue.skipped + self._queue.failed,
             "unlisted": self._frames.unlisted + sum(self._reads.unlisted.values()),
             "unknown_words": sum(self._frames.unknown_words.values())
             + sum(self.lives.unknown_words.values()),
             "malformed": 0 if streams is None else streams.malformed,
+            "malformed_answers": self._http.malformed,
             "gaps": 0 if streams is None else streams.sequences.gaps,
             "connections": 0 if streams is None else streams.connections,
         }
@@ -203,232 +262,35 @@ class KalshiWire:
 
         Raises:
             WorkError: a task of this adapter died of a fault of its own: it can't be trusted to trade on.
+                Cancelling everything is tried all the same.
         """
-        failure = self._failure or (None if self.streams is None else self.streams.failure())
+        failure = self.failure()
         if failure is not None:
+            if any(isinstance(c, CancelAll) for c in commands):
+                self._desk.cancel_all()
             raise WorkError(f"the Kalshi adapter failed: {failure}") from failure
         places = [c for c in commands if isinstance(c, Place)]
-        cancels = [c for c in commands if isinstance(c, Cancel)]
-        self._send_cancels(cancels)
-        self._send_places(places)
+        self._desk.cancel([c for c in commands if isinstance(c, Cancel)])
+        self._desk.place(places)
+        for place in places:
+            self._queue.placed(place.market)
         for command in commands:
             match command:
                 case Place() | Cancel():
                     pass
                 case Reduce():
-                    self._spawn(self._reduce(command))
+                    self._spawn(self._desk.reduce(command))
                 case Renew():
-                    self._spawn(self._renew(command))
+                    self._spawn(self._desk.renew(command))
                 case CancelAll():
-                    self._spawn(self._cancel_all())
+                    self._desk.cancel_all()
                 case Resubscribe():
-                    if self.streams is not None:
+                    if self.streams is not None and command.market in self.lives.by_row:
                         self.streams.snapshot(self.lives.by_row[command.market])
                 case _ if isinstance(command, _READS):
                     self._spawn(self._read(command))
                 case _:
                     raise WorkError(f"a {type(command).__name__} is no command for a venue")
-
-    def _tell(self, *events: Control) -> None:
-        for event in events:
-            self._sink.push(event)
-
-    def _malformed(self, what: str) -> None:
-        if what:
-            self._tell(Malformed(venue="kalshi", count=1, why=what[:200]))
-
-    # --- new orders -------------------------------------------------------------------------------
-
-    def _send_places(self, places: list[Place]) -> None:
-        ready: list[tuple[Place, OwnOrder]] = []
-        for place in places:
-            if self.fired and self._maker.group(place.market) in self.fired:
-                self._tell(NotSent(order_id=place.order_id, why=NO_GROUP))
-                continue
-            own = OwnOrder(place.order_id, place.market, place.side, place.price, place.size)
-            own.placing = True
-            self.orders.add(own)
-            ready.append((place, own))
-        if len(ready) >= self.terms.batch_from:
-            self._spawn(self._place_batch([place for place, _ in ready]))
-        else:
-            for place, own in ready:
-                self._spawn(self._place(place, own))
-
-    async def _place(self, place: Place, own: OwnOrder) -> None:
-        try:
-            request = self._maker.create(place)
-            self._tell(*self._maker.sent(place))
-            answer = await self._requests.create(
-                request, wait_ns=self.terms.place_wait_ns, wanted=lambda: not own.unwanted
-            )
-            own.dropped = answer.outcome.verdict is Verdict.NOT_SENT
-            self._malformed(answer.malformed)
-            self._tell(*self._maker.placed(place, answer.outcome, answer.body))
-        except DataError as error:
-            self._tell(NotSent(order_id=place.order_id, why=str(error)))
-        finally:
-            self._answered(place)
-
-    async def _place_batch(self, places: list[Place]) -> None:
-        """One request for all; where its answer can't be told apart by order, all of them are lost."""
-        try:
-            requests = [self._maker.create(place) for place in places]
-            for place in places:
-                self._tell(*self._maker.sent(place))
-            answer = await self._requests.create_batch(requests, wait_ns=self.terms.place_wait_ns)
-            self._malformed(answer.malformed)
-            items = () if answer.body is None else answer.body.orders
-            for number, place in enumerate(places):
-                item = items[number] if len(items) == len(places) else None
-                self._tell(*self._maker.placed_item(place, answer.outcome, item))
-        except DataError as error:
-            for place in places:
-                self._tell(NotSent(order_id=place.order_id, why=str(error)))
-        finally:
-            for place in places:
-                self._answered(place)
-
-    def _answered(self, place: Place) -> None:
-        own = self.orders.get(place.order_id)
-        if own is not None:
-            own.placing = False
-            own.answered.set()
-
-    # --- cancels, reductions, renewals ------------------------------------------------------------
-
-    def _send_cancels(self, cancels: list[Cancel]) -> None:
-        known = [c for c in cancels if self.orders.venue_id(c.order_id, c.venue_id)]
-        if len(known) >= self.terms.batch_from:
-            self._spawn(self._cancel_batch(known))
-            cancels = [c for c in cancels if c not in known]
-        for cancel in cancels:
-            self._spawn(self._cancel(cancel))
-
-    async def _venue_id(self, order_id: int, venue_id: str, market: int) -> str:
-        """Kalshi's id of an order: known, answered soon, or looked up; "": Kalshi does not show it."""
-        own = self.orders.get(order_id)
-        if own is not None and own.placing:
-            await own.answered.wait()
-        known = self.orders.venue_id(order_id, venue_id)
-        if known:
-            return known
-        found = await self._reads.find(order_id, "", market)
-        if found is None:
-            return ""
-        self._reads.learn(found)
-        return found.order_id
-
-    async def _cancel(self, cancel: Cancel) -> None:
-        own = self.orders.get(cancel.order_id)
-        if own is not None and own.placing:
-            own.unwanted = True
-            await own.answered.wait()
-        if own is not None and own.dropped:
-            return  # `NotSent` has said everything
-        try:
-            venue_id = await self._venue_id(cancel.order_id, cancel.venue_id, cancel.market)
-        except (ReadFailedError, DataError) as error:
-            self._lost(cancel.order_id, "cancel", str(error))
-            return
-        if not venue_id:
-            self._gone(cancel.order_id, "cancel", "Kalshi does not show the order")
-            return
-        life = self.lives.of_row(cancel.market)
-        answer = await self._cancel_paced(venue_id, life.listing.ticker, life.shard)
-        self._malformed(answer.malformed)
-        self._tell(*self._maker.canceled(cancel.order_id, answer.outcome, answer.body))
-
-    async def _cancel_paced(self, venue_id: str, ticker: str, shard: int) -> Answer:
-        """A cancel that 429 only delays: it was surely not carried out, and it must be."""
-        answer = await self._requests.cancel(venue_id, ticker=ticker, shard=shard)
-        for _ in range(CANCEL_TRIES - 1):
-            if answer.status != RATE_LIMITED:
-                break
-            answer = await self._requests.cancel(venue_id, ticker=ticker, shard=shard)
-        return answer
-
-    async def _cancel_batch(self, cancels: list[Cancel]) -> None:
-        items = [self._maker.cancel_item(c) for c in cancels]
-        answer = await self._requests.cancel_batch(items)
-        if answer.outcome.verdict is Verdict.REFUSED:  # of the batch as such: one by one says more
-            for cancel in cancels:
-                self._spawn(self._cancel(cancel))
-            return
-        self._malformed(answer.malformed)
-        bodies = () if answer.body is None else answer.body.orders
-        for number, cancel in enumerate(cancels):
-            item = bodies[number] if len(bodies) == len(cancels) else None
-            self._tell(*self._maker.canceled_item(cancel.order_id, answer.outcome, item))
-
-    async def _reduce(self, command: Reduce) -> None:
-        try:
-            venue_id = await self._venue_id(command.order_id, command.venue_id, command.market)
-            if not venue_id:
-                self._gone(command.order_id, "reduce", "Kalshi does not show the order")
-                return
-            change = self._maker.decrease(command)
-        except (ReadFailedError, DataError) as error:
-            self._lost(command.order_id, "reduce", str(error))
-            return
-        answer = await self._requests.decrease(venue_id, change)
-        self._malformed(answer.malformed)
-        self._tell(*self._maker.reduced(command, answer.outcome, answer.body))
-
-    async def _renew(self, command: Renew) -> None:
-        """An amendment of the expiry alone: price and total are repeated, so the place in the queue stays."""
-        try:
-            venue_id = await self._venue_id(command.order_id, command.venue_id, command.market)
-            own = self.orders.get(command.order_id)
-            if venue_id and (own is None or own.total < 0):
-                own = await self._relearn(command, venue_id)
-            if not venue_id or own is None:
-                self._gone(command.order_id, "renew", "Kalshi does not show the order resting")
-                return
-        except (ReadFailedError, DataError) as error:
-            self._lost(command.order_id, "renew", str(error))
-            return
-        answer = await self._requests.amend(venue_id, self._maker.amend_expiry(command, own))
-        self._malformed(answer.malformed)
-        self._tell(*self._maker.renewed(command, answer.outcome, answer.body))
-
-    async def _relearn(self, command: Renew, venue_id: str) -> OwnOrder | None:
-        """What an amendment must repeat, from Kalshi itself; None: the order does not rest."""
-        order = await self._reads.find(command.order_id, venue_id, command.market)
-        if order is None or order.status != "resting":
-            return None
-        own = self.orders.get(command.order_id) or self._maker.remembered(command, order)
-        self.orders.add(own)
-        self._reads.learn(order)
-        return own
-
-    async def _cancel_all(self) -> None:
-        """Everything of the account: at once where Kalshi lets us, then order by order what still rests."""
-        answer = await self._requests.cancel_all()
-        if answer.outcome.verdict is Verdict.ACCEPTED:
-            await self._clock.sleep(READ_LAG_NS)
-        try:
-            resting = await self.rest.orders(status="resting")
-        except (ReadFailedError, DataError) as error:
-            self._tell(ReadFailed(venue="kalshi", read="orders", why=str(error)))
-            return
-        for order in resting:
-            order_id = self._reads.learn(order)
-            shard = order.exchange_index
-            if shard is None:
-                shard = self.lives[order.ticker].shard if order.ticker in self.lives else 0
-            self._spawn(self._cancel_listed(order_id, order.order_id, order.ticker, shard))
-
-    async def _cancel_listed(self, order_id: int, venue_id: str, ticker: str, shard: int) -> None:
-        answer = await self._cancel_paced(venue_id, ticker, shard)
-        if order_id:
-            self._tell(*self._maker.canceled(order_id, answer.outcome, answer.body))
-
-    def _lost(self, order_id: int, request: Request, why: str) -> None:
-        self._tell(AnswerLost(order_id=order_id, request=request, why=why))
-
-    def _gone(self, order_id: int, request: Request, text: str) -> None:
-        self._tell(RequestRefused(order_id=order_id, request=request, why="unknown_order", text=text))
 
     # --- reads ------------------------------------------------------------------------------------
 
@@ -455,68 +317,40 @@ class KalshiWire:
             case LifecycleFrame():
                 self._hear_life(frame, now_ns)
             case EventFeeFrame():
-                self.fees_moved[frame.msg.event_ticker] = None
+                self.fees.hear(frame.msg)
+                self._tell(*self.fees.changes(now_ns))
             case _:
                 pass  # positions follow from fills, and are compared by reads
 
     def _hear_life(self, frame: LifecycleFrame, now_ns: int) -> None:
-        rows, events = self.lives.hear(frame.msg, now_ns)
-        if len(rows):
-            self._sink.put_rows(rows)
-        self._tell(*events)
+        super()._hear_life(frame, now_ns)
         if frame.msg.event_type == "activated" and frame.msg.market_ticker in self.lives:
             self._spawn(self._read(ReadOrders(venue="kalshi")))  # what rested there was wiped, told or not
-        if frame.msg.event_type == "settled" and not events and frame.msg.market_ticker in self.lives:
-            self._spawn(self._reread((frame.msg.market_ticker,)))
 
     async def _look_up(self, fill: FillMessage, now_ns: int) -> None:
-        """A fill that names no order of ours by its client id: Kalshi knows whose it is."""
-        try:
-            order_id = await self._reads.order_id_of(fill.order_id)
-        except (ReadFailedError, DataError):
-            return  # the next read of fills has it
-        self._tell(self._frames.filled(fill, order_id, now_ns))
+        """A fill that names no order of ours by its client id: Kalshi knows whose it is, if not at once."""
+        traded_ns = now_ns if fill.ts_ms is None else int(fill.ts_ms)
+        for own in self.orders.placing():
+            if self.lives.by_row[own.market] == fill.market_ticker:
+                await own.answered.wait()
+        for _ in range(LOOK_UPS):
+            try:
+                order_id = await self._reads.order_id_of(fill.order_id, fill.market_ticker, traded_ns)
+            except (ReadFailedError, DataError):
+                await self._clock.sleep(READ_LAG_NS)
+            else:
+                self._tell(self._frames.filled(fill, order_id, now_ns))
+                return
+        # the next read of fills has it
 
     # --- what time brings -------------------------------------------------------------------------
 
-    async def _watch_status(self) -> None:
-        """The exchange as a whole: the worst state of a shard that we trade on."""
-        while True:
-            try:
-                status = await self.rest.status()
-                states = [status.of_shard(shard) for shard in self.lives.shards()] or [status.of_shard(0)]
-                word = "open"
-                if not all(active for active, _ in states):
-                    word = "closed"
-                elif not all(trading for _, trading in states):
-                    word = "paused"
-                if word != self._status:
-                    self._status = word
-                    self._tell(VenueStatus(venue="kalshi", status=word))  # type: ignore[arg-type]
-            except (ReadFailedError, DataError):
-                pass  # a venue that does not answer is noticed by its streams
-            await self._clock.sleep(STATUS_NS)
-
-    async def _watch_lives(self) -> None:
-        """Opening and closing by the clock, and every minute what the markets say of themselves."""
-        due_ns = self._clock.now_ns() + REREAD_NS
-        while True:
-            await self._clock.sleep(LIFE_NS)
-            now_ns = self._clock.now_ns()
-            rows = self.lives.tick(now_ns)
-            if len(rows):
-                self._sink.put_rows(rows)
-            if now_ns >= due_ns:
-                await self._reread(tuple(self.lives.rows))
-                due_ns = self._clock.now_ns() + REREAD_NS
-
-    async def _reread(self, tickers: tuple[str, ...]) -> None:
+    async def _each_minute(self) -> None:
+        """The account's tier may move at any time, and its budget with it."""
         try:
-            for market in await self.rest.markets(tickers=tickers):
-                if market.ticker in self.lives:
-                    rows, events = self.lives.reread(market, self._clock.now_ns())
-                    if len(rows):
-                        self._sink.put_rows(rows)
-                    self._tell(*events)
+            limits = await self.rest.limits()
         except (ReadFailedError, DataError) as error:
             self._malformed(str(error) if isinstance(error, DataError) else "")
+            return
+        if limits != self._http.budget.limits:
+            self._http.budget.set_limits(limits, self._clock.now_ns())

@@ -14,6 +14,7 @@ import msgspec
 from pr3dict.domain.errors import DataError
 from pr3dict.kernels import dtypes as d
 from pr3dict.venues.wire import (
+    SIZE_END,
     SIZE_PLACES,
     BookCache,
     Decimals,
@@ -127,7 +128,8 @@ class KalshiDecoder:
 
     After a frame, `sid` and `seq` are its subscription and sequence number (0: it has none), `kind` its type
     where it is none of market data ("" else), `ticker` the last ticker; `ignored` counts frames of no
-    interest or of unknown markets.
+    interest or of unknown markets. After a `DataError`, `lost` is the market whose book missed a frame ("":
+    none, or one that its number will show).
     """
 
     def __init__(
@@ -164,6 +166,7 @@ class KalshiDecoder:
         self.seq = 0
         self.kind = ""
         self.ignored = 0
+        self.lost = ""
         self.ticker: Ticker | None = None
 
     def reset(self) -> None:
@@ -179,6 +182,10 @@ class KalshiDecoder:
         """Follow another market."""
         self._books.setdefault(ticker, BookCache(market))
 
+    def remove(self, ticker: str) -> None:
+        """Follow a market no more."""
+        self._books.pop(ticker, None)
+
     def is_synced(self, ticker: str) -> bool:
         """Whether a market's book is whole."""
         return self._books[ticker].synced
@@ -190,6 +197,7 @@ class KalshiDecoder:
         none yet. Raises `DataError` with field and value for what the format forbids.
         """
         self._rows.count = 0
+        self.lost = ""
         try:
             frame = self._frames.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -205,9 +213,13 @@ class KalshiDecoder:
             self.ignored += 1
             return 0
         if type(frame) is _Delta:
+            self.lost = frame.msg.market_ticker
             self._on_delta(book, frame.msg, local_ns)
+            self.lost = ""
         elif type(frame) is _Snapshot:
+            self.lost = frame.msg.market_ticker
             self._on_snapshot(book, frame.msg, local_ns)
+            self.lost = ""
         elif type(frame) is _Trade:
             self._on_trade(book, frame.msg, local_ns)
         elif type(frame) is _TickerFrame:
@@ -262,6 +274,8 @@ class KalshiDecoder:
                 "was lost, subscribe anew",
                 key=msg.market_ticker,
             )
+        if size >= SIZE_END:
+            raise DataError(f"delta {msg.delta_fp!r} makes a level too large", key="msg.delta_fp")
         exch_ns = self._exch_ns(book, msg.ts_ms, local_ns)
         if size == 0:
             levels.pop(price, None)
@@ -274,7 +288,10 @@ class KalshiDecoder:
         for side, listed in ((d.BID, msg.yes_dollars_fp), (d.ASK, msg.no_dollars_fp)):
             prices = self._level_prices[side]
             sizes = self._level_sizes[side]
-            fresh.append({prices[price]: sizes[size] for price, size in listed or ()})
+            levels = {prices[price]: sizes[size] for price, size in listed or ()}
+            if len(levels) < len(listed or ()):
+                raise DataError("a snapshot names a price twice", key=msg.market_ticker)
+            fresh.append(levels)
         exch_ns = self._exch_ns(book, msg.ts_ms, local_ns)
         if self._live:
             self._put_whole(book, fresh[0], fresh[1], exch_ns, local_ns)

@@ -89,6 +89,13 @@ class GroupMessage(Message, frozen=True, kw_only=True):
     ts_ms: MomentMs | None = None
 
 
+class Metadata(Message, frozen=True, kw_only=True):
+    """What of a market's description binds our orders, and which event it belongs to."""
+
+    event_ticker: str | None = None
+    settlement_floor_dollars: Price | None = None
+
+
 class LifecycleMessage(Message, frozen=True, kw_only=True):
     """What happened to a market; each kind of event fills fields of its own."""
 
@@ -102,6 +109,8 @@ class LifecycleMessage(Message, frozen=True, kw_only=True):
     price_ranges: tuple[PriceRange, ...] | None = None
     result: str | None = None
     settlement_value: Price | None = None
+    settlement_floor_dollars: Price | None = None
+    additional_metadata: Metadata | None = None
     is_deactivated: bool | None = None
 
 

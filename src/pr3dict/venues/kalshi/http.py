@@ -103,6 +103,7 @@ class KalshiHttp:
         self.clock = clock
         self.budget = budget
         self.rate_limited = 0  # answers of 429
+        self.malformed = 0  # answers of success whose body can't be read, counted by who reads it
         self.requests = 0
         self._signer = signer
         self._root = urlsplit(self.base_url).path
@@ -123,11 +124,8 @@ class KalshiHttp:
 
     async def call(self, call: Call) -> Reply:
         """Wait for the budget, sign, send, judge."""
-        if not await self._paid(call):
-            return Reply(_TOO_SLOW)
-        if call.wanted is not None and not call.wanted():
-            return Reply(_UNWANTED)
-        return await self._send(call)
+        refusal = await self._paid(call)
+        return Reply(refusal) if refusal is not None else await self._send(call)
 
     def charge(self, call: Call) -> Charge:
         """What a call costs, and which bucket pays."""
@@ -135,24 +133,29 @@ class KalshiHttp:
         write = call.method != "GET"
         return Charge(tokens, write, call.shard if write else COMMON, call.urgent)
 
-    async def _paid(self, call: Call) -> bool:
-        """Spend the call's tokens, waiting in turn with others of its kind; urgent ones wait for nobody."""
+    async def _paid(self, call: Call) -> Outcome | None:
+        """Spend the call's tokens, waiting in turn with others of its kind; urgent ones wait for nobody.
+
+        None: it may leave. What is not wanted any more when its turn comes costs nothing.
+        """
         if not (call.signed and self._signer):
-            return True  # public reads are counted by address, not by account
+            return None  # public reads are counted by address, not by account
         charge = self.charge(call)
         until_ns = min(self.clock.now_ns() + call.wait_ns, NEVER_NS)
         if call.urgent:
-            return await self._take(charge, until_ns)
+            return await self._take(call, charge, until_ns)
         async with self._turns.setdefault((charge.write, charge.shard), asyncio.Lock()):
-            return await self._take(charge, until_ns)
+            return await self._take(call, charge, until_ns)
 
-    async def _take(self, charge: Charge, until_ns: int) -> bool:
-        while not self.budget.take(charge, now_ns := self.clock.now_ns()):
-            wait_ns = self.budget.wait_ns(charge, now_ns)
+    async def _take(self, call: Call, charge: Charge, until_ns: int) -> Outcome | None:
+        while wait_ns := self.budget.wait_ns(charge, now_ns := self.clock.now_ns()):
             if wait_ns > until_ns - now_ns:
-                return False
+                return _TOO_SLOW
             await self.clock.sleep(wait_ns)
-        return True
+        if call.wanted is not None and not call.wanted():
+            return _UNWANTED
+        self.budget.take(charge, now_ns)
+        return None
 
     def _session_of(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -5,7 +5,7 @@ Opening and closing are announced by no message, so the times of each market are
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -21,8 +21,12 @@ from pr3dict.venues.kalshi.frames import LifecycleMessage
 from pr3dict.venues.kalshi.models import Event, Market, PriceRange, Series
 from pr3dict.venues.kalshi.numbers import CENTI_CONTRACT
 
-# What a live market's grid may become; a grid that is none of them has to be listed anew.
-LIKELY_GRIDS: Final = ("linear_cent", "deci_cent", "tapered_deci_cent", "center_half_edge_deci_cent")
+# What a live market's grid may become; on any other one the market waits, paused. Seven, since a listing
+# holds eight grids, and none of hundredths of a cent, whose depth every market would pay for in memory.
+LIKELY_GRIDS: Final = (
+    "linear_cent", "deci_cent", "tapered_deci_cent", "center_half_edge_deci_cent",
+    "center_whole_edge_half_cent", "center_half_edge_quint_cent", "center_half_edge_half_cent",
+)  # fmt: skip
 
 
 def grid_of(ranges: Iterable[PriceRange]) -> PriceGrid:
@@ -84,7 +88,16 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
     status: MarketStatus
     open_ns: int
     close_ns: int
+    grid: int = 0  # place in the listing's grids of the one that holds; -1: it is none of them
+    waived_ns: int = 0  # until when nobody pays a fee; 0: no waiver
+    floor: int = 0  # settlement floor, a price of YES: no order may rest at or below it; 0: none
     value_micros: int = -1  # of one YES contract, once it is determined
+
+    @property
+    def shown(self) -> MarketStatus:
+        """Its status as the engine may know it: paused while its grid is one that was never listed."""
+        lost = self.status is MarketStatus.ACTIVE and self.grid < 0
+        return MarketStatus.PAUSED if lost else self.status
 
 
 def life_of(listing: Listed, market: Market, event_shard: int | None) -> Life:
@@ -101,20 +114,60 @@ def life_of(listing: Listed, market: Market, event_shard: int | None) -> Life:
         listing=listing,
         shard=shard,
         status=KALSHI_STATUS.get(market.status, MarketStatus.PAUSED),
+        grid=_place_of(grid_of(market.price_ranges), listing),
+        waived_ns=int(market.fee_waiver_expiration_time or 0),
+        floor=int(market.settlement_floor_dollars or 0),
         open_ns=int(market.open_time),
         close_ns=int(market.close_time),
         value_micros=-1 if value is None else int(value) * MICROS_PER_PRICE_UNIT,
     )
 
 
+def _place_of(grid: PriceGrid, listing: Listed) -> int:
+    """Which of the listing's grids it is; -1: none of them."""
+    return listing.grids.index(grid) if grid in listing.grids else -1
+
+
 class Lives:
-    """All markets of an adapter; turns news about them into rows and events."""
+    """All markets of an adapter; turns news about them into rows and events.
+
+    Those that are over leave what is looked after (`leave`), but keep their names: late news of their orders
+    and fills is about them still.
+    """
 
     def __init__(self, lives: Iterable[Life]) -> None:
-        self._lives = {life.listing.ticker: life for life in lives}
-        self.by_row = {life.listing.market: life.listing.ticker for life in self._lives.values()}
-        self.rows = {ticker: life.listing.market for ticker, life in self._lives.items()}
+        self._lives: dict[str, Life] = {}
+        self._watched: dict[str, None] = {}
+        self.by_row: dict[int, str] = {}
+        self.rows: dict[str, int] = {}
+        self.names: dict[str, int] = {}  # these rows, and those of markets that an earlier run traded
+        self.add(lives)
+        self._paid: dict[int, tuple[Control, ...]] = {}  # rows, and the payout that was told
         self.unknown_words: dict[str, int] = {}  # of statuses and event types, with how often they came
+
+    def add(self, lives: Iterable[Life]) -> None:
+        """Look after more markets."""
+        for life in lives:
+            ticker, row = life.listing.ticker, life.listing.market
+            self._lives[ticker] = life
+            self._watched[ticker] = None
+            self.by_row[row], self.rows[ticker] = ticker, row
+            self.names[ticker] = row
+
+    def know(self, rows: Mapping[str, int]) -> None:
+        """Markets that nobody looks after here; fills of them are ours all the same."""
+        for ticker, row in rows.items():
+            self.names.setdefault(ticker, row)
+
+    def leave(self, tickers: Iterable[str]) -> None:
+        """These are over: nobody looks after them any more."""
+        for ticker in tickers:
+            self._watched.pop(ticker, None)
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """The markets that are looked after."""
+        return tuple(self._watched)
 
     def __getitem__(self, ticker: str) -> Life:
         return self._lives[ticker]
@@ -123,36 +176,44 @@ class Lives:
         return ticker in self._lives
 
     def shards(self) -> tuple[int, ...]:
-        """The shards that our markets are on."""
-        return tuple(sorted({life.shard for life in self._lives.values()}))
+        """The shards that the markets which are looked after are on."""
+        return tuple(sorted({life.shard for life in self.all()}))
+
+    def all(self) -> list[Life]:
+        """All that are looked after."""
+        return [self._lives[ticker] for ticker in self._watched]
 
     def of_row(self, row: int) -> Life:
         """The market of a row."""
         return self._lives[self.by_row[row]]
 
-    def opening(self, now_ns: int) -> d.Array:
-        """STATUS rows of all markets as they are."""
-        rows = [self._status_row(life, life.status, now_ns) for life in self._lives.values()]
-        return np.concatenate(rows) if rows else np.zeros(0, d.EVENT)
+    def opening(self, now_ns: int, tickers: Iterable[str] | None = None) -> d.Array:
+        """These (or all) as they are: STATUS rows, and TICK and CLOSE_TIME where a listing says otherwise."""
+        rows = []
+        for life in self.all() if tickers is None else [self._lives[ticker] for ticker in tickers]:
+            row = life.listing.market
+            rows.append(_row(row, d.STATUS, int(life.shown), now_ns))
+            if life.grid > 0:
+                rows.append(_row(row, d.TICK, life.grid, now_ns))
+            if life.close_ns != life.listing.close_ns:
+                rows.append(_row(row, d.CLOSE_TIME, life.close_ns, now_ns))
+        return _joined(rows)
 
     def tick(self, now_ns: int) -> d.Array:
         """STATUS rows of the markets whose time to open or to close has come."""
         rows = []
-        for ticker, life in self._lives.items():
+        for life in self.all():
+            ticker = life.listing.ticker
             if life.status is MarketStatus.INITIALIZED and life.open_ns <= now_ns < life.close_ns:
                 rows.append(self._to(ticker, MarketStatus.ACTIVE, now_ns))
             elif life.status in (MarketStatus.ACTIVE, MarketStatus.PAUSED) and life.close_ns <= now_ns:
                 rows.append(self._to(ticker, MarketStatus.CLOSED, now_ns))
-        return np.concatenate(rows) if rows else np.zeros(0, d.EVENT)
+        return _joined(rows)
 
     def _to(self, ticker: str, status: MarketStatus, now_ns: int) -> d.Array:
         life = msgspec.structs.replace(self._lives[ticker], status=status)
         self._lives[ticker] = life
-        return self._status_row(life, status, now_ns)
-
-    @staticmethod
-    def _status_row(life: Life, status: MarketStatus, now_ns: int) -> d.Array:
-        return _row(life.listing.market, d.STATUS, int(status), now_ns)
+        return _row(life.listing.market, d.STATUS, int(life.shown), now_ns)
 
     def hear(self, news: LifecycleMessage, now_ns: int) -> tuple[d.Array, tuple[Control, ...]]:
         """Rows and events of one notice; nothing for markets that are not ours."""
@@ -169,7 +230,9 @@ class Lives:
             case "close_date_updated":
                 return self._close_moved(ticker, news, now_ns), ()
             case "price_level_structure_updated":
-                return self._grid_moved(life, news, now_ns)
+                if news.price_ranges is None:
+                    raise DataError("a new price grid is not stated", key="msg.price_ranges")
+                return self._grid_moved(ticker, grid_of(news.price_ranges), now_ns)
             case "determined":
                 value = (
                     -1
@@ -180,7 +243,10 @@ class Lives:
                 return self._to(ticker, MarketStatus.DETERMINED, now_ns), ()
             case "settled":
                 return self._settled(ticker, news, now_ns)
-            case "created" | "metadata_updated":
+            case "metadata_updated":
+                self._metadata(ticker, news)
+                return nothing, ()
+            case "created":
                 return nothing, ()
         self.unknown_words[news.event_type] = self.unknown_words.get(news.event_type, 0) + 1
         return nothing, (BookInvalid(market=row, why="differs"),)  # something changed: look at it anew
@@ -192,34 +258,49 @@ class Lives:
         self._lives[ticker] = life
         return _row(life.listing.market, d.CLOSE_TIME, life.close_ns, now_ns)
 
-    @staticmethod
-    def _grid_moved(life: Life, news: LifecycleMessage, now_ns: int) -> tuple[d.Array, tuple[Control, ...]]:
-        """A grid that was listed is a TICK; with any other one the market can't be quoted."""
-        if news.price_ranges is None:
-            raise DataError("a new price grid is not stated", key="msg.price_ranges")
-        grid, row = grid_of(news.price_ranges), life.listing.market
-        if grid in life.listing.grids:
-            return _row(row, d.TICK, life.listing.grids.index(grid), now_ns), ()
-        paused = _row(row, d.STATUS, int(MarketStatus.PAUSED), now_ns)
-        return paused, (BookInvalid(market=row, why="tick"),)
+    def _grid_moved(self, ticker: str, grid: PriceGrid, now_ns: int) -> tuple[d.Array, tuple[Control, ...]]:
+        """A grid that was listed is a TICK; on any other one the market is paused until it is back."""
+        before = self._lives[ticker]
+        place, row = _place_of(grid, before.listing), before.listing.market
+        life = self._lives[ticker] = msgspec.structs.replace(before, grid=place)
+        rows = [_row(row, d.TICK, place, now_ns)] if place >= 0 else []
+        if life.shown is not before.shown:
+            rows.append(_row(row, d.STATUS, int(life.shown), now_ns))
+        return _joined(rows), (BookInvalid(market=row, why="tick"),) if place < 0 else ()
+
+    def _metadata(self, ticker: str, news: LifecycleMessage) -> None:
+        """Of all that may change about a market's description, its settlement floor binds our orders."""
+        more = news.additional_metadata
+        floor = news.settlement_floor_dollars
+        if floor is None and more is not None:
+            floor = more.settlement_floor_dollars
+        if floor is not None:
+            self._lives[ticker] = msgspec.structs.replace(self._lives[ticker], floor=int(floor))
 
     def _settled(
         self, ticker: str, news: LifecycleMessage, now_ns: int
     ) -> tuple[d.Array, tuple[Control, ...]]:
-        """A payout; its value was stated before, or now, or follows from the result."""
+        """A payout: what the notice states. What was determined before may have been amended without one."""
         life = self._lives[ticker]
-        value = life.value_micros
-        if news.settlement_value is not None:
-            value = int(news.settlement_value) * MICROS_PER_PRICE_UNIT
         rows = self._to(ticker, MarketStatus.SETTLED, now_ns)
-        if value < 0:
+        if news.settlement_value is None:
             return rows, ()  # the adapter reads what the market says of itself
+        value = int(news.settlement_value) * MICROS_PER_PRICE_UNIT
         self._lives[ticker] = msgspec.structs.replace(self._lives[ticker], value_micros=value)
-        return rows, _payout(life.listing.market, value, "")
+        return rows, self._told(life.listing.market, value, "")
+
+    def _told(self, row: int, value_micros: int, result: str) -> tuple[Control, ...]:
+        """The payout of a market unless it was told as it is: bodies repeat it for ever."""
+        payout = _payout(row, value_micros, result)
+        if payout == self._paid.get(row, ()):
+            return ()
+        self._paid[row] = payout
+        return payout
 
     def reread(self, market: Market, now_ns: int) -> tuple[d.Array, tuple[Control, ...]]:
         """What a market's body says that no notice told us: status, close time, grid, payout."""
         life = self._lives[market.ticker]
+        grid = grid_of(market.price_ranges)  # first: what can't be read changes nothing
         row = life.listing.market
         rows: list[d.Array] = []
         events: tuple[Control, ...] = ()
@@ -229,7 +310,15 @@ class Lives:
         if market.settlement_value_dollars is not None:
             value = int(market.settlement_value_dollars) * MICROS_PER_PRICE_UNIT
             life = msgspec.structs.replace(life, value_micros=value)
-        self._lives[market.ticker] = life
+        self._lives[market.ticker] = msgspec.structs.replace(
+            life,
+            floor=int(market.settlement_floor_dollars or 0),
+            waived_ns=int(market.fee_waiver_expiration_time or 0),
+        )
+        if _place_of(grid, life.listing) != life.grid:
+            moved, events = self._grid_moved(market.ticker, grid, now_ns)
+            rows.append(moved)
+        life = self._lives[market.ticker]
         status = KALSHI_STATUS.get(market.status)
         if status is None:
             self.unknown_words[market.status] = self.unknown_words.get(market.status, 0) + 1
@@ -239,8 +328,8 @@ class Lives:
         if status is not life.status:
             rows.append(self._to(market.ticker, status, now_ns))
         if status is MarketStatus.SETTLED:
-            events = _payout(row, life.value_micros, market.result or "")
-        return (np.concatenate(rows) if rows else np.zeros(0, d.EVENT)), events
+            events = (*events, *self._told(row, life.value_micros, market.result or ""))
+        return _joined(rows), events
 
 
 def _is_behind(status: MarketStatus, life: Life, now_ns: int) -> bool:
@@ -261,6 +350,10 @@ def _payout(row: int, value_micros: int, result: str) -> tuple[Control, ...]:
         return (Settled(market=row, value_micros=0, refund=True),)
     value_micros = value_micros if value_micros >= 0 else PAYS.get(result, -1)
     return () if value_micros < 0 else (Settled(market=row, value_micros=value_micros),)
+
+
+def _joined(rows: list[d.Array]) -> d.Array:
+    return np.concatenate(rows) if rows else np.zeros(0, d.EVENT)
 
 
 def _row(market: int, kind: int, aux: int, now_ns: int) -> d.Array:

@@ -174,10 +174,13 @@ class Markets(Body, frozen=True, kw_only=True):
 
 
 class BookSides(Body, frozen=True, kw_only=True):
-    """Bids of both contracts in their own prices, ascending: the best one is last."""
+    """Bids of both contracts in their own prices, ascending: the best one is last; null: none.
 
-    yes_dollars: tuple[tuple[Price, Size], ...] | None = None
-    no_dollars: tuple[tuple[Price, Size], ...] | None = None
+    Both must be there, since a book whose sides are called otherwise is not an empty one.
+    """
+
+    yes_dollars: tuple[tuple[Price, Size], ...] | None
+    no_dollars: tuple[tuple[Price, Size], ...] | None
 
 
 class OrderbookAnswer(Body, frozen=True, kw_only=True):
@@ -307,7 +310,7 @@ class EventFeeChange(Body, frozen=True, kw_only=True):
 class EventFeeChanges(Body, frozen=True, kw_only=True):
     """A page of `GET /events/fee_changes`."""
 
-    event_fee_change_arr: tuple[EventFeeChange, ...]
+    event_fee_changes: tuple[EventFeeChange, ...]
     cursor: str | None = None
 
 

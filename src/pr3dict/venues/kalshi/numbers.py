@@ -74,7 +74,7 @@ _sizes: Final = Sizes("size")
 _signed: Final = Decimals("size", SIZE_PLACES)
 _money: Final = Decimals("amount", MONEY_PLACES)
 _MOMENT: Final = re.compile(
-    r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(?:([Zz])|([+-])(\d\d):(\d\d))"
+    r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(?:([Zz])|([+-])(\d\d):(\d\d))", re.ASCII
 )
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _PPM_TEXT: Final = Decimals("ratio", 6)
@@ -98,10 +98,14 @@ def _moment(value: object) -> int:
         raise ValueError(f"expected a time like 2026-11-22T13:46:20Z, got {str(value)[:40]!r}")
     base, fraction, _, sign, hours, minutes = found.groups()
     at = datetime.fromisoformat(base[:10] + "T" + base[11:]).replace(tzinfo=UTC)
+    passed = at - _EPOCH
     if sign:
         offset = timedelta(hours=int(hours), minutes=int(minutes))
-        at = at - offset if sign == "+" else at + offset
-    return (at - _EPOCH) // timedelta(seconds=1) * 1_000_000_000 + int((fraction or "0").ljust(9, "0"))
+        passed = passed - offset if sign == "+" else passed + offset
+    whole_s = passed // timedelta(seconds=1)
+    if not 0 <= whole_s < MAX_SECONDS:
+        raise ValueError(f"{value} is not a time between 1970 and 2255")
+    return whole_s * 1_000_000_000 + int((fraction or "0").ljust(9, "0"))
 
 
 def _ratio(value: object) -> int:

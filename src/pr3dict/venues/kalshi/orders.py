@@ -10,14 +10,13 @@ import msgspec
 from pr3dict.domain.errors import DataError
 from pr3dict.domain.units import QTY_SCALE
 from pr3dict.venues.kalshi import account_models as a
-from pr3dict.venues.kalshi.budget import ORDERS
+from pr3dict.venues.kalshi.budget import BATCH, ORDERS
 from pr3dict.venues.kalshi.http import Call, KalshiHttp, Method, Query, segment
 from pr3dict.venues.kalshi.numbers import Reader, reader_of
 from pr3dict.venues.kalshi.outcomes import Outcome, Verdict
 from pr3dict.venues.session import NEVER_NS
 
 GROUPS: Final = "/portfolio/order_groups"
-BATCH: Final = f"{ORDERS}/batched"
 _encode: Final = msgspec.json.Encoder().encode
 _created: Final = reader_of(a.Created)
 _canceled: Final = reader_of(a.Canceled)
@@ -53,6 +52,7 @@ class KalshiOrders:
         try:
             return Answer(reply.outcome, reader(reply.body), reply.status)
         except DataError as error:  # it was carried out, and we can't say how
+            self.http.malformed += 1
             lost = Outcome(Verdict.UNKNOWN, text="an answer that can't be read")
             return Answer(lost, None, reply.status, str(error))
 
@@ -66,10 +66,16 @@ class KalshiOrders:
         call = Call("POST", ORDERS, ORDERS, body=body, shard=shard, wait_ns=wait_ns, wanted=wanted)
         return await self._do(call, _created)
 
-    async def create_batch(self, orders: Sequence[a.CreateOrder], *, wait_ns: int = NEVER_NS) -> Answer:
+    async def create_batch(
+        self,
+        orders: Sequence[a.CreateOrder],
+        *,
+        wait_ns: int = NEVER_NS,
+        wanted: Callable[[], bool] | None = None,
+    ) -> Answer:
         """Several new orders; each has its own outcome. Body: `CreatedBatch`."""
         body = _encode({"orders": orders})
-        call = Call("POST", BATCH, BATCH, body=body, items=len(orders), wait_ns=wait_ns)
+        call = Call("POST", BATCH, BATCH, body=body, items=len(orders), wait_ns=wait_ns, wanted=wanted)
         return await self._do(call, _created_batch)
 
     async def cancel(self, order_id: str, *, ticker: str, shard: int) -> Answer:
@@ -90,12 +96,15 @@ class KalshiOrders:
         query: Query = {"subaccount": self.subaccount}
         return await self._do(Call("DELETE", ORDERS, ORDERS, query, urgent=True), None)
 
-    async def amend(self, order_id: str, change: a.AmendOrder) -> Answer:
+    async def amend(
+        self, order_id: str, change: a.AmendOrder, *, wanted: Callable[[], bool] | None = None
+    ) -> Answer:
         """Change an order; the same price and total keep its place in the queue. Body: `Amended`."""
         path = f"{ORDERS}/{segment(order_id)}/amend"
         query: Query = {"subaccount": self.subaccount}
         shard = change.exchange_index
-        call = Call("POST", path, f"{ORDERS}/{{}}/amend", query, _encode(change), shard=shard)
+        template, body = f"{ORDERS}/{{}}/amend", _encode(change)
+        call = Call("POST", path, template, query, body, shard=shard, wanted=wanted)
         return await self._do(call, _amended)
 
     async def decrease(self, order_id: str, change: a.DecreaseOrder) -> Answer:

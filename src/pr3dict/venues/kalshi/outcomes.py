@@ -44,7 +44,11 @@ RATE_LIMITED: Final = 429
 
 # 409 is a proof only by its code: an order that "already exists" is one of ours whose answer was lost.
 ALREADY_EXISTS: Final = "order_already_exists"
-_CONFLICTS: Final[Mapping[str, str]] = {"fill_or_kill_insufficient_resting_volume": "unfilled_ioc"}
+_CONFLICTS: Final[Mapping[str, str]] = {
+    "fill_or_kill_insufficient_resting_volume": "unfilled_ioc",
+    "trading_is_paused": "not_active",
+    "exchange_is_paused": "not_active",
+}
 
 # Kalshi's codes, and words of its details, to ours. Details are looked at first: codes are coarse.
 _DETAILS: Final[tuple[tuple[str, str], ...]] = (
@@ -60,9 +64,13 @@ _DETAILS: Final[tuple[tuple[str, str], ...]] = (
     ("market closed", "closed"),
     ("self trade", "self_trade"),
     ("self_trade", "self_trade"),
-    ("insufficient", "no_cash"),
+    ("insufficient balance", "no_cash"),
+    ("insufficient_balance", "no_cash"),
+    ("insufficient funds", "no_cash"),
     ("balance too low", "no_cash"),
-    ("tick", "off_grid"),
+    ("tick size", "off_grid"),
+    ("tick_size", "off_grid"),
+    ("invalid tick", "off_grid"),
     ("price_ranges", "off_grid"),
     ("invalid price", "off_grid"),
     ("expiration", "expired"),
@@ -78,6 +86,7 @@ _CODES: Final[Mapping[str, str]] = {
     "trading_paused": "not_active",
     "exchange_paused": "not_active",
     "market_closed": "closed",
+    "user_not_found": "no_cash",  # the account has nothing on this shard
     "not_found": "unknown_order",
     "order_not_found": "unknown_order",
     "too_many_requests": "rate_limit",
@@ -108,6 +117,12 @@ def problem_of(body: bytes) -> Problem | None:
 
 def _text(value: object) -> str:
     return value[:MAX_TEXT] if isinstance(value, str) else "" if value is None else str(value)[:MAX_TEXT]
+
+
+def names_group(outcome: Outcome) -> bool:
+    """Whether a refusal is about the order's group: it has fired, or is gone."""
+    said = outcome.text.lower()
+    return outcome.verdict is Verdict.REFUSED and ("order group" in said or "order_group" in said)
 
 
 def words_of(problem: Problem) -> str:

@@ -39,7 +39,7 @@ TIMES_IN_FORCE: Final[dict[int, TimeInForce]] = {
     d.IOC: "immediate_or_cancel",
     d.FOK: "fill_or_kill",
 }
-NO_ITEM: Final = Outcome(Verdict.UNKNOWN, text="the answer does not name every order of the batch")
+NO_ITEM: Final = Outcome(Verdict.UNKNOWN, text="the answer does not name the order")
 
 
 class Requests:
@@ -60,6 +60,9 @@ class Requests:
     def create(self, place: Place) -> a.CreateOrder:
         """A new order; raises `DataError` for a size that Kalshi does not know."""
         life = self._lives.of_row(place.market)
+        if life.floor and place.price <= life.floor:
+            what = f"{price_text(place.price)} is not above the settlement floor {price_text(life.floor)}"
+            raise DataError(what, key=life.listing.ticker)
         rests = place.tif in (d.POST_ONLY, d.LIMIT)
         return a.CreateOrder(
             ticker=life.listing.ticker,
@@ -91,9 +94,15 @@ class Requests:
                 return (NotSent(order_id=order_id, why=outcome.why),)
             case Verdict.REFUSED:
                 return (Refused(order_id=order_id, why=outcome.why, text=outcome.text),)
-            case Verdict.ACCEPTED if body is not None:
+            case Verdict.ACCEPTED if body is not None and self._names(body, order_id):
                 return self._accepted(place, body.order_id, int(body.fill_count), int(body.remaining_count))
+            case Verdict.ACCEPTED:
+                outcome = NO_ITEM
         return (AnswerLost(order_id=order_id, request="place", why=outcome.text),)
+
+    def _names(self, body: a.Created | a.CreatedItem, order_id: int) -> bool:
+        """Whether an answer is about this order, and says what Kalshi calls it."""
+        return bool(body.order_id) and body.client_order_id in (None, self._orders.client_id(order_id))
 
     def placed_item(self, place: Place, outcome: Outcome, item: a.CreatedItem | None) -> tuple[Control, ...]:
         """What became of one order of a batch."""
@@ -175,15 +184,11 @@ class Requests:
     def decrease(self, command: Reduce) -> a.DecreaseOrder:
         """A reduction in place; raises `DataError` for a size that Kalshi does not know."""
         life = self._lives.of_row(command.market)
-        change = a.DecreaseOrder(
+        return a.DecreaseOrder(
             exchange_index=life.shard,
             market_ticker=life.listing.ticker,
             reduce_to=size_text(command.remaining),
         )
-        own = self._orders.get(command.order_id)
-        if own is not None:
-            own.total = UNKNOWN  # until Kalshi states the order again
-        return change
 
     def reduced(self, command: Reduce, outcome: Outcome, body: a.Decreased | None) -> tuple[Control, ...]:
         """What became of a reduction."""

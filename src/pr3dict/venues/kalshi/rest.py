@@ -6,13 +6,17 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, Final
 
 from pr3dict.domain.errors import DataError, WorkError
+from pr3dict.domain.units import NS_PER_SECOND
 from pr3dict.venues.kalshi import account_models as a
 from pr3dict.venues.kalshi import models as m
 from pr3dict.venues.kalshi.http import Call, KalshiHttp, Query, segment
 from pr3dict.venues.kalshi.numbers import Reader, reader_of
-from pr3dict.venues.kalshi.outcomes import Outcome, Verdict
+from pr3dict.venues.kalshi.outcomes import RATE_LIMITED, Outcome, Verdict
 
+START_TRIES: Final = 4  # of a read without which nothing can begin
+PAUSE_NS: Final = NS_PER_SECOND // 4
 PAGE: Final = 1000
+OLD_PAGE: Final = 200  # most that a page under /historical may have
 MAX_PAGES: Final = 2000
 BOOKS_A_CALL: Final = 100
 _TYPES: Final = (
@@ -20,7 +24,7 @@ _TYPES: Final = (
     m.Orderbooks, m.Trades, m.EventAnswer, m.Events, m.SeriesAnswer, m.SeriesList, m.SeriesFeeChanges,
     m.EventFeeChanges, m.MilestoneAnswer, m.Milestones, m.IncentivePrograms, m.Candlesticks,
     a.OrderAnswer, a.Orders, a.QueuePositions, a.QueuePositionAnswer, a.Fills, a.Positions, a.Settlements,
-    a.Balance, a.OrderGroups, a.OrderGroup, a.AccountLimits, a.EndpointCosts, a.ApiKeys,
+    a.Balance, a.OrderGroups, a.OrderGroup, a.AccountLimits, a.EndpointCosts, a.ApiKeys, a.Cutoff,
 )  # fmt: skip
 READERS: Final[dict[type, Reader]] = {kind: reader_of(kind) for kind in _TYPES}
 
@@ -35,11 +39,16 @@ class ReadFailedError(WorkError):
 
 
 class KalshiRest:
-    """Typed reads over one connection; `subaccount` names whose orders, fills and positions are read."""
+    """Typed reads over one connection; `subaccount` names whose orders, fills and positions are read.
 
-    def __init__(self, http: KalshiHttp, *, subaccount: int | None = None) -> None:
+    A read that got no answer, or was asked to wait, is asked `tries` times; more than once only where nobody
+    else asks again, as at a start.
+    """
+
+    def __init__(self, http: KalshiHttp, *, subaccount: int | None = None, tries: int = 1) -> None:
         self.http = http
         self.subaccount = subaccount
+        self._tries = tries
 
     # --- the way ----------------------------------------------------------------------------------
 
@@ -54,11 +63,17 @@ class KalshiRest:
         """
         call = Call("GET", path, template, query or {}, signed=self.http.is_signed and not public)
         reply = await self.http.call(call)
+        for _ in range(self._tries - 1):
+            if reply.outcome.verdict is not Verdict.UNKNOWN and reply.status != RATE_LIMITED:
+                break
+            await self.http.clock.sleep(PAUSE_NS)
+            reply = await self.http.call(call)
         if reply.outcome.verdict is not Verdict.ACCEPTED:
             raise ReadFailedError(f"GET {path}", reply.outcome, reply.status)
         try:
             return READERS[kind](reply.body)
         except DataError as error:
+            self.http.malformed += 1
             raise error.at(file=f"GET {path}") from None
 
     async def pages(
@@ -189,7 +204,7 @@ class KalshiRest:
     async def event_fee_changes(self) -> list[m.EventFeeChange]:
         """Fees of events that move."""
         return await self._all(
-            m.EventFeeChanges, "event_fee_change_arr", "/events/fee_changes", {}, public=True, limit=None
+            m.EventFeeChanges, "event_fee_changes", "/events/fee_changes", {}, public=True, limit=None
         )
 
     async def milestones(self, **query: str | int | bool | None) -> list[m.Milestone]:
@@ -216,6 +231,12 @@ class KalshiRest:
     async def orders(self, **query: str | int | bool | None) -> list[a.Order]:
         """Orders of all shards (`status` resting, canceled, executed; `ticker`; `min_ts`)."""
         return await self._all(a.Orders, "orders", "/portfolio/orders", self._mine(query))
+
+    async def each_order(self, **query: str | int | bool | None) -> AsyncIterator[a.Order]:
+        """As `orders`, page by page: for who looks for one of many."""
+        async for page in self.pages(a.Orders, "/portfolio/orders", self._mine(query)):
+            for order in page.orders:
+                yield order
 
     async def order(self, order_id: str) -> a.Order:
         """One order by Kalshi's id."""
@@ -246,6 +267,28 @@ class KalshiRest:
     async def fills(self, **query: str | int | bool | None) -> list[a.Fill]:
         """Our trades (`min_ts` in seconds, `order_id`, `ticker`)."""
         return await self._all(a.Fills, "fills", "/portfolio/fills", self._mine(query))
+
+    async def cutoff(self) -> a.Cutoff:
+        """Since when orders and fills are listed where they always are."""
+        found: a.Cutoff = await self.get(a.Cutoff, "/historical/cutoff", public=True)
+        return found
+
+    async def old_orders(self, ticker: str) -> AsyncIterator[a.Order]:
+        """Orders of a market that ended before the cutoff, page by page."""
+        query = self._mine({"ticker": ticker})
+        async for page in self.pages(a.Orders, "/historical/orders", query, limit=OLD_PAGE):
+            for order in page.orders:
+                yield order
+
+    async def old_fills(self, since_ns: int) -> list[a.Fill]:
+        """Our trades from before the cutoff; pages that are older than `since_ns` are not turned."""
+        found: list[a.Fill] = []
+        async for page in self.pages(a.Fills, "/historical/fills", self._mine({}), limit=OLD_PAGE):
+            young = [fill for fill in page.fills if fill.traded_ns is None or fill.traded_ns >= since_ns]
+            found += young
+            if page.fills and not young:
+                break
+        return found
 
     async def positions(self, **query: str | int | bool | None) -> list[a.MarketPosition]:
         """What we hold, market by market."""

@@ -9,7 +9,7 @@ is asked for its list of subscriptions, and only the answer, by the venue's own 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -52,9 +52,16 @@ MAX_FRAME: Final = 64 << 20
 TERMINAL: Final = frozenset({10, 25})  # the subscription is dead
 AUTH_REQUIRED: Final = 9
 SKEW_STEP_NS: Final = NS_PER_SECOND // 4
+SKEW_TRIP_NS: Final = NS_PER_SECOND  # a round trip tells skew to half its length: longer ones tell too little
 
 _encode: Final = msgspec.json.Encoder().encode
 OnFrame = Callable[[Frame, int], None]
+
+
+def _parts(tickers: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """As many tickers as one command names."""
+    for start in range(0, len(tickers), TICKERS_A_COMMAND):
+        yield tickers[start : start + TICKERS_A_COMMAND]
 
 
 class StreamLost(Exception):
@@ -108,6 +115,10 @@ class KalshiStreams:
         self._channel_of: dict[int, str] = {}
         self._commands = 0
         self._asked: dict[int, tuple[str, tuple[str, ...], int]] = {}  # id to channel, tickers, when
+        self._subscribing: dict[int, None] = {}  # commands that name markets
+        self._again: list[
+            tuple[str, tuple[str, ...]]
+        ] = []  # channels and tickers to subscribe anew, in parts
         self._pings: dict[int, int] = {}
         self._snapshots: dict[str, tuple[int, int]] = {}  # tickers that wait: when asked, how often
         self._to_ask: dict[str, None] = {}
@@ -181,6 +192,8 @@ class KalshiStreams:
             message = await ws.receive()
             if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
                 self.hear(message.data)
+                while self._again:
+                    await self._subscribe(*self._again.pop())
                 if self._to_ask:
                     await self._ask_snapshots()
             elif message.type is aiohttp.WSMsgType.ERROR:
@@ -196,6 +209,8 @@ class KalshiStreams:
         self.sequences.clear()
         for waiting in (self._channel_of, self._asked, self._pings, self._snapshots, self._to_ask):
             waiting.clear()
+        self._subscribing.clear()
+        self._again.clear()
         self._report_malformed()
         if self._up:
             self._up = False
@@ -228,31 +243,69 @@ class KalshiStreams:
             self._asked[number] = (channel, (), self.clock.now_ns())
 
     async def _subscribe(self, channel: str, tickers: tuple[str, ...]) -> None:
-        for start in range(0, len(tickers), TICKERS_A_COMMAND):
-            part = tickers[start : start + TICKERS_A_COMMAND]
+        for part in _parts(tickers):
             params: dict[str, Any] = {"channels": [channel], "market_tickers": part}
             if channel == BOOKS:
                 params["use_yes_price"] = self._use_yes_price
-            number = await self._send("subscribe", params)
-            now_ns = self.clock.now_ns()
-            self._asked[number] = (channel, part, now_ns)
-            if channel == BOOKS:
-                self._snapshots.update(dict.fromkeys(part, (now_ns, 1)))
+            self._wait_for(await self._send("subscribe", params), channel, part)
 
-    async def add(self, markets: Mapping[str, int]) -> None:
-        """Follow more markets, by ticker and row."""
+    async def add_markets(self, markets: Mapping[str, int]) -> None:
+        """Follow more markets, by ticker and row; they join the subscriptions that there are."""
         fresh = {ticker: row for ticker, row in markets.items() if ticker not in self._rows}
         self._rows.update(fresh)
         self._tickers.update({row: ticker for ticker, row in fresh.items()})
         for ticker, row in fresh.items():
             self._decoder.add(ticker, row)
-        if self._ws is not None:
+        with suppress(aiohttp.ClientError, OSError):  # the next connection subscribes to all of them
             for channel in self._channels:
-                await self._subscribe(channel, tuple(fresh))
+                await self._join(channel, tuple(fresh))
+
+    async def _join(self, channel: str, tickers: tuple[str, ...]) -> None:
+        if self._ws is None:
+            return
+        sid = self._sid_of(channel)
+        if sid is None:  # one that is on its way takes these in
+            await self._subscribe(channel, tickers)
+            return
+        for part in _parts(tickers):
+            params = {"sid": sid, "action": "add_markets", "market_tickers": part}
+            self._wait_for(await self._send("update_subscription", params), channel, part)
+
+    def _wait_for(self, number: int, channel: str, tickers: tuple[str, ...]) -> None:
+        """A command that names new markets is on its way; their books come with its answer."""
+        now_ns = self.clock.now_ns()
+        self._asked[number] = (channel, tickers, now_ns)
+        self._subscribing[number] = None
+        if channel == BOOKS:
+            self._snapshots.update(dict.fromkeys(tickers, (now_ns, 1)))
+
+    async def remove_markets(self, tickers: Iterable[str]) -> None:
+        """Follow these no more. The last one stays: a filter without markets could mean all of them."""
+        gone = tuple(ticker for ticker in tickers if ticker in self._rows)
+        if len(gone) == len(self._rows):
+            gone = gone[:-1]
+        for ticker in gone:
+            del self._tickers[self._rows.pop(ticker)]
+            self._decoder.remove(ticker)
+            self._snapshots.pop(ticker, None)
+            self._to_ask.pop(ticker, None)
+        with suppress(aiohttp.ClientError, OSError):
+            for channel in self._channels:
+                for part in _parts(gone):
+                    params = {
+                        "sid": self._sid_of(channel),
+                        "action": "delete_markets",
+                        "market_tickers": part,
+                    }
+                    if params["sid"] is not None:
+                        await self._send("update_subscription", params)
+
+    def _sid_of(self, channel: str) -> int | None:
+        return next((sid for sid, name in self._channel_of.items() if name == channel), None)
 
     def snapshot(self, ticker: str) -> None:
         """Ask for a market's whole book, unless it is on its way already."""
-        if self._ws is not None and ticker not in self._snapshots:
+        if self._ws is not None and ticker in self._rows and ticker not in self._snapshots:
             self._decoder.forget((ticker,))
             self._to_ask[ticker] = None
             task = asyncio.create_task(self._ask_snapshots())
@@ -266,15 +319,14 @@ class KalshiStreams:
     async def _ask_snapshots(self) -> None:
         tickers = tuple(self._to_ask)
         self._to_ask.clear()
-        sids = [sid for sid, channel in self._channel_of.items() if channel == BOOKS]
-        if not tickers or not sids:
+        sid = self._sid_of(BOOKS)
+        if not tickers or sid is None:
             return
         now_ns = self.clock.now_ns()
-        for start in range(0, len(tickers), TICKERS_A_COMMAND):
-            part = tickers[start : start + TICKERS_A_COMMAND]
+        for part in _parts(tickers):
             for ticker in part:
                 self._snapshots[ticker] = (now_ns, self._snapshots.get(ticker, (0, 1))[1])
-            params = {"sids": sids, "action": "get_snapshot", "market_tickers": part}
+            params = {"sids": [sid], "action": "get_snapshot", "market_tickers": part}
             with suppress(aiohttp.ClientError, OSError):  # who receives notices that it is over
                 number = await self._send("update_subscription", params)
                 self._asked[number] = (BOOKS, part, now_ns)
@@ -303,8 +355,8 @@ class KalshiStreams:
         self.malformed += 1
         self._unsaid += 1
         self.last_malformed = str(error)
-        if error.key in self._rows:
-            self._lose((error.key,), "negative_size")
+        if self._decoder.lost:
+            self._lose((self._decoder.lost,), "negative_size" if error.key in self._rows else "gap")
 
     def _report_malformed(self) -> None:
         if self._unsaid:
@@ -349,15 +401,19 @@ class KalshiStreams:
             case OkFrame():
                 self._ok(frame, now_ns)
             case UnsubscribedFrame():
-                self._channel_of.pop(frame.sid, None)
-                self.sequences.forget(frame.sid)
+                channel = self._channel_of.get(frame.sid, str(frame.sid))
+                raise StreamLost(f"the venue ended the channel {channel}, which we never asked for")
             case ErrorFrame():
                 self._failed(frame)
             case _:
                 self._on_frame(frame, now_ns)
 
     def _subscribed(self, frame: SubscribedFrame, now_ns: int) -> None:
-        self._channel_of[int(frame.msg.sid)] = frame.msg.channel
+        sid, channel = int(frame.msg.sid), frame.msg.channel
+        if self._channel_of.setdefault(sid, channel) != channel:  # whose numbers it counts nobody could say
+            raise StreamLost(
+                f"the venue gives number {sid} to the channels {self._channel_of[sid]} and {channel}"
+            )
         self._asked.pop(frame.id, None)
         self._check_up(now_ns)
 
@@ -370,6 +426,7 @@ class KalshiStreams:
 
     def _ok(self, frame: OkFrame, now_ns: int) -> None:
         self._asked.pop(frame.id, None)
+        self._subscribing.pop(frame.id, None)
         asked_ns = self._pings.pop(frame.id, None)
         listed = frame.subscriptions()
         if asked_ns is None or listed is None:
@@ -379,7 +436,7 @@ class KalshiStreams:
         missing = sorted({*self._channel_of.values()} - set(listed.values()))
         if missing:
             raise StreamLost(f"the venue no longer sends the channel {missing[0]}")
-        if frame.sending_ts_ms is not None:
+        if frame.sending_ts_ms is not None and now_ns - asked_ns <= SKEW_TRIP_NS:
             self._note_skew((asked_ns + now_ns) // 2 - venue_ns)
         if self._up:
             self.sink.push(FeedAlive(venue="kalshi", venue_ns=venue_ns))
@@ -398,9 +455,19 @@ class KalshiStreams:
         if code in TERMINAL:
             self.terminal_errors += 1
             raise StreamLost(f"the channel {channel or frame.sid} ended with error {code}: {said}")
+        if code != AUTH_REQUIRED and frame.id in self._subscribing:
+            self._refused_markets(channel, tickers)
         if code == AUTH_REQUIRED or (channel and not tickers):
             raise StreamLost(f"the channel {channel} is refused with error {code}: {said}")
         raise DataError(f"error {code}: {said}", key=f"command {frame.id} ({channel or 'unknown'})")
+
+    def _refused_markets(self, channel: str, tickers: tuple[str, ...]) -> None:
+        """One market that the venue does not know must not cost us all that were named beside it."""
+        half = len(tickers) // 2
+        if half:
+            self._again += [(channel, tickers[:half]), (channel, tickers[half:])]
+        elif channel == BOOKS:
+            self._snapshots.pop(tickers[0], None)  # it has no book, which is no reason to connect anew
 
     # --- what time brings -------------------------------------------------------------------------
 

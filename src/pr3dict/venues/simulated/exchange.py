@@ -43,7 +43,7 @@ from pr3dict.kernels.dtypes import WHY_NAMES
 from pr3dict.kernels.messages import ERRORS
 from pr3dict.kernels.wakes import NEVER_NS
 from pr3dict.venues.simulated.faults import NO_FAULTS, Faults, FillFault
-from pr3dict.venues.simulated.opening import open_world
+from pr3dict.venues.simulated.opening import grow_world, open_world
 from pr3dict.venues.simulated.truth import BookedOrder, Message, OrderTruth, Truth, cash_of
 
 NO_DATA: Final[d.Array] = np.zeros(0, d.EVENT)
@@ -68,8 +68,13 @@ class _Due(NamedTuple):
     what: Control | BookedOrder  # evidence, or an order that vanishes
 
 
+def _check_numbers(listings: Sequence[Listed]) -> None:
+    if [listing.market for listing in listings] != list(range(len(listings))):
+        raise DataError("the markets of an exchange are numbered from 0 in order", key="market")
+
+
 class SimulatedExchange:
-    """One account at a simulated venue of fixed markets.
+    """One account at a simulated venue.
 
     `events` are EVENT rows by exchange time without SNAPSHOT rows; the `aux` of a TICK names a grid of its
     market's `Listed.grids`. `rules` is a RULES row; its latencies do not count here. `positions` are
@@ -89,8 +94,7 @@ class SimulatedExchange:
         *,
         faults: Faults = NO_FAULTS,
     ) -> None:
-        if [listing.market for listing in listings] != list(range(len(listings))):
-            raise DataError("the markets of an exchange are numbered from 0 in order", key="market")
+        _check_numbers(listings)
         self.listings = tuple(listings)
         self.faults = faults
         self.now_ns = 0
@@ -110,10 +114,7 @@ class SimulatedExchange:
         self._due: list[_Due] = []
         self._plans = self._foreign = 0
         self._message = np.zeros(1, d.MESSAGE)
-        # Views of single fields: reading one through a record costs a hundred times as much.
-        clock, account = self.world.clock, self.world.account
-        self._head, self._tail = clock["inbox_head"], clock["inbox_tail"]
-        self._next_expiry, self._error = clock["next_expiry_ns"], account["error"]
+        self._look_at_fields()
         self._request: Request = "cancel"
         self._bent: dict[int, None] = {}  # markets with trades that the compiled exchange did not make
         self._expiry_ns = NEVER_NS
@@ -124,6 +125,23 @@ class SimulatedExchange:
         self._settles: list[int] = []  # rows that settle a market, the next one last
         self._tape_ns = NEVER_NS
         self.extend(events)
+
+    def _look_at_fields(self) -> None:
+        """Views of single fields: reading one through a record costs a hundred times as much."""
+        clock, account = self.world.clock, self.world.account
+        self._head, self._tail = clock["inbox_head"], clock["inbox_tail"]
+        self._next_expiry, self._error = clock["next_expiry_ns"], account["error"]
+
+    def list_more(self, listings: Sequence[Listed]) -> None:
+        """Open further markets, numbered on from the others; raises `DataError` where they are not."""
+        everyone = (*self.listings, *listings)
+        _check_numbers(everyone)
+        self.world, self._grid_rows = grow_world(self.world, everyone)
+        for listing in listings:
+            self.truth.list_market(listing.market, nets=listing.nets_positions)
+            self._free.append(list(range(d.ORDER_SLOTS - 1, -1, -1)))
+        self.listings = everyone
+        self._look_at_fields()
 
     # --- time -------------------------------------------------------------------------------------
 
@@ -578,21 +596,5 @@ class SimulatedExchange:
     @property
     def unexplained(self) -> tuple[str, ...]:
         """Where the compiled books differ from those booked from fills; empty: they agree."""
-        found = []
-        if self.cash_micros != self.truth.cash_micros:
-            found.append(f"cash {self.cash_micros}, explained {self.truth.cash_micros}")
-        for m, (yes, no) in self.truth.holdings.items():
-            held = self.world.holdings[m]
-            if (int(held.yes_contracts), int(held.no_contracts)) != (yes, no):
-                found.append(
-                    f"market {m} holds {held.yes_contracts}/{held.no_contracts}, explained {yes}/{no}"
-                )
-        return tuple(found)
-
-    def book(self, market: int) -> tuple[int, int]:
-        """Best bid and ask of everybody else; -1: that side is empty."""
-        book, grids = self.world.exchange_books[market], self.world.grids
-        count = int(grids.level_count[book.grid])
-        bid, ask = int(book.bid_level), int(book.ask_level)
-        prices = grids.price_of_level[book.grid]
-        return (int(prices[bid]) if bid >= 0 else -1, int(prices[ask]) if ask < count else -1)
+        columns = [self.world.holdings[name].tolist() for name in ("yes_contracts", "no_contracts")]
+        return self.truth.differences(self.cash_micros, dict(enumerate(zip(*columns, strict=True))))

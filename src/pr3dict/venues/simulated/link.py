@@ -23,7 +23,7 @@ from pr3dict.domain.commands import (
     Renew,
     Resubscribe,
 )
-from pr3dict.domain.events import Control, FeedAlive, FeedUp, Sent, Settled
+from pr3dict.domain.events import Control, FeedAlive, FeedUp, QueueAhead, QueueRead, Sent, Settled
 from pr3dict.domain.market import Venue
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.wakes import NEVER_NS
@@ -35,10 +35,16 @@ OrderRequest = Place | Cancel | Reduce | Renew | CancelAll
 Request = OrderRequest | Resubscribe | ReadCommand
 
 
+class _AskQueues(NamedTuple):
+    """A poll of our orders' places in their queues."""
+
+    venue: Venue
+
+
 class _Sent(NamedTuple):
     at_ns: int  # when it reaches the exchange
     sent_ns: int
-    request: Request
+    request: Request | _AskQueues
 
 
 class _Said(NamedTuple):
@@ -71,7 +77,9 @@ class Link:
         entry_ns: int,
         response_ns: int,
         alive_ns: int = 0,
+        queue_ns: int = 0,
     ) -> None:
+        """`queue_ns`: how often, at proofs of life, the places of our orders are asked for; 0: never."""
         settles = events["kind"] == d.SETTLE
         self.exchange = exchange
         self.feed: d.Array = events if not settles.any() else events[~settles]
@@ -99,6 +107,9 @@ class Link:
         self._books: deque[_Book] = deque()
         self._alive_ns = alive_ns
         self._next_alive_ns = self._row_ns(0) if alive_ns else NEVER_NS
+        self._queue_ns = queue_ns
+        self._next_queue_ns = 0 if queue_ns else NEVER_NS
+        self._ahead: dict[Venue, dict[int, int]] = {venue: {} for venue in self.venues}  # as said last
         self._is_up = False
         self._departed: list[Control] = []  # what left and has not been said yet
 
@@ -190,8 +201,19 @@ class Link:
     def _arrive(self, sent: _Sent) -> None:
         if isinstance(sent.request, Resubscribe):
             self._books.append(self._whole_book(sent.at_ns, sent.request.market))
+        elif isinstance(sent.request, _AskQueues):
+            self._say(sent.at_ns, self._queue_read(sent, sent.request.venue))
         else:
             self._say(sent.at_ns, carry_out(self.exchange, sent.sent_ns, sent.at_ns, sent.request))
+
+    def _queue_read(self, sent: _Sent, venue: Venue) -> tuple[QueueRead, ...]:
+        """The figures that are new; nothing where no order rests."""
+        ahead = reads.queues(self.exchange, venue)
+        known, self._ahead[venue] = self._ahead[venue], ahead
+        fresh = tuple(QueueAhead(k, size) for k, size in ahead.items() if known.get(k) != size)
+        if not ahead:
+            return ()
+        return (QueueRead(venue=venue, asked_ns=sent.sent_ns, as_of_ns=sent.at_ns, positions=fresh),)
 
     def _whole_book(self, now_ns: int, market: int) -> _Book:
         rows = reads.snapshot(self.exchange, market)
@@ -213,6 +235,10 @@ class Link:
                 self._is_up = True
             venue_ns = now_ns - self._response_ns
             events += [FeedAlive(venue=venue, venue_ns=venue_ns) for venue in self.venues]
+            answered_ns = now_ns + self._entry_ns + self._response_ns
+            if self._next_queue_ns <= now_ns and answered_ns <= self.end_ns:  # the end waits for no poll
+                self._next_queue_ns = now_ns + self._queue_ns
+                self._leave(now_ns, [_AskQueues(venue) for venue in self.venues])
             self._next_alive_ns += self._alive_ns
             if self._next_alive_ns > self.end_ns:
                 self._next_alive_ns = NEVER_NS
@@ -254,8 +280,11 @@ class Link:
             if isinstance(command, Place):
                 self._departed.append(Sent(order_id=command.order_id))
             if isinstance(command, Request):
-                at_ns = max(now_ns + self._entry_ns, self.exchange.now_ns)
-                self._outbox.append(_Sent(at_ns, now_ns, command))
+                self._leave(now_ns, (command,))
+
+    def _leave(self, now_ns: int, requests: Sequence[Request | _AskQueues]) -> None:
+        at_ns = max(now_ns + self._entry_ns, self.exchange.now_ns)
+        self._outbox.extend(_Sent(at_ns, now_ns, request) for request in requests)
 
     def flush(self) -> None:
         """Let every command that has left arrive."""

@@ -1,8 +1,9 @@
-"""The arrays of a simulated exchange before its first event."""
+"""The arrays of a simulated exchange: before its first event, and with more markets than before."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
@@ -12,6 +13,11 @@ from pr3dict.engine.market_table import fee_row, market_row
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels import exchange_run
 from pr3dict.kernels.world import World, make_grids, new_world
+
+_ROWS: Final = (
+    "fees", "markets", "exchange_books", "exchange_orders", "active", "holdings", "stats",
+)  # fmt: skip
+_LEVELS: Final = ("exchange_depth", "consumed", "watched")
 
 
 def open_world(
@@ -37,3 +43,19 @@ def open_world(
     )
     exchange_run.begin(world)
     return world, grid_rows
+
+
+def grow_world(world: World, listings: Sequence[Listed]) -> tuple[World, dict[PriceGrid, int]]:
+    """The same exchange with the markets that follow its own in `listings`; old grids keep their rows.
+
+    No report may wait in it: rings are not taken over, their cursors are.
+    """
+    grown, grid_rows = open_world(listings, world.rules, 0)
+    count, width = world.exchange_depth.shape[0], world.exchange_depth.shape[2]
+    for name in _ROWS:
+        getattr(grown, name)[:count] = getattr(world, name)
+    for name in _LEVELS:
+        getattr(grown, name)[:count, :, :width] = getattr(world, name)
+    for name in ("account", "clock"):
+        getattr(grown, name)[:] = getattr(world, name)
+    return grown, grid_rows

@@ -62,7 +62,7 @@ def answer(exchange: SimulatedExchange, asked_ns: int, now_ns: int, read: ReadCo
             cash = exchange.truth.cash_at(old_ns)
             return [BalanceRead(venue=read.venue, asked_ns=asked_ns, as_of_ns=as_of_ns, cash_micros=cash)]
         case ReadBook():
-            bid, ask = exchange.book(read.market)
+            bid, ask = touch(exchange, read.market)
             return [
                 BookRead(
                     market=read.market, asked_ns=asked_ns, as_of_ns=as_of_ns, bid_price=bid, ask_price=ask
@@ -147,6 +147,33 @@ def _positions(exchange: SimulatedExchange, venue: Venue, old_ns: int) -> tuple[
     )
 
 
+def touch(exchange: SimulatedExchange, market: int) -> tuple[int, int]:
+    """Best bid and ask of everybody else; -1: that side is empty."""
+    book, grids = exchange.world.exchange_books[market], exchange.world.grids
+    count = int(grids.level_count[book.grid])
+    bid, ask = int(book.bid_level), int(book.ask_level)
+    prices = grids.price_of_level[book.grid]
+    return (int(prices[bid]) if bid >= 0 else -1, int(prices[ask]) if ask < count else -1)
+
+
+def queues(exchange: SimulatedExchange, venue: Venue) -> dict[int, int]:
+    """Micro-contracts ahead of each resting order of ours, by our id, as the queue model in force has it.
+
+    Earlier orders of the account at the same price stand ahead, too.
+    """
+    found: dict[int, int] = {}
+    own: dict[tuple[int, int, int], int] = {}  # resting at a price so far
+    for order in exchange.truth.open.values():  # by arrival
+        row = exchange.world.exchange_orders[order.market, order.slot]
+        if exchange.listings[order.market].venue != venue or not row["active"] or row["id"] != order.key:
+            continue
+        place = order.market, order.side, order.price
+        if order.order_id:
+            found[order.order_id] = int(row["front"]) + own.get(place, 0)
+        own[place] = own.get(place, 0) + order.remaining
+    return found
+
+
 def snapshot(exchange: SimulatedExchange, market: int) -> d.Array:
     """SNAPSHOT rows (without times) of everybody else's book in a market; an empty book is one row."""
     book, grids = exchange.world.exchange_books[market], exchange.world.grids
@@ -159,6 +186,26 @@ def snapshot(exchange: SimulatedExchange, market: int) -> d.Array:
     rows["qty"][: len(sides)] = depth[sides, levels]
     rows["bits"][0] |= d.SNAP_FIRST
     rows["bits"][-1] |= d.SNAP_LAST
+    return rows
+
+
+def changes(exchange: SimulatedExchange, market: int, book: d.Array) -> d.Array:
+    """LEVEL rows (without times) that make everybody else's book in a market that of SNAPSHOT rows `book`.
+
+    As `kernels.snapshots.flatten_snapshots` makes them: levels that vanish first, then new sizes in the
+    snapshot's order; a level that stays as it was gives no row.
+    """
+    fields = ("side", "price", "qty")
+    old = {
+        (side, price): qty for side, price, qty in snapshot(exchange, market)[list(fields)].tolist() if price
+    }
+    new = {(side, price): qty for side, price, qty in book[list(fields)].tolist() if price}
+    moved = [(side, price, 0) for side, price in old if (side, price) not in new]
+    moved += [(*level, qty) for level, qty in new.items() if old.get(level, 0) != qty]
+    rows = np.zeros(len(moved), d.EVENT)
+    rows["market"], rows["kind"], rows["bits"] = market, d.LEVEL, d.FROM_SNAPSHOT
+    for name, column in zip(fields, zip(*moved, strict=True), strict=bool(moved)):
+        rows[name] = column
     return rows
 
 

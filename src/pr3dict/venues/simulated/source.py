@@ -66,7 +66,7 @@ class SimulatedSource:
 
     `events` are EVENT rows by `local_ns`. `speed` None: as fast as it goes, `pacer` is not asked. The feeds
     of its venues come up with the first row and prove that they are alive each `alive_ns` of virtual time;
-    0: neither. A shell that runs without a speed ends when `is_over`.
+    0: neither. `queue_ns` is as in `Link`. A shell that runs without a speed ends when `is_over`.
     """
 
     def __init__(
@@ -79,10 +79,18 @@ class SimulatedSource:
         entry_ns: int,
         response_ns: int,
         alive_ns: int = NS_PER_SECOND,
+        queue_ns: int = 0,
         start_ns: int | None = None,
     ) -> None:
         """`start_ns`: the virtual time at which the clock starts; by default the first row's."""
-        self.link = Link(exchange, events, entry_ns=entry_ns, response_ns=response_ns, alive_ns=alive_ns)
+        self.link = Link(
+            exchange,
+            events,
+            entry_ns=entry_ns,
+            response_ns=response_ns,
+            alive_ns=alive_ns,
+            queue_ns=queue_ns,
+        )
         if start_ns is None:
             start_ns = int(events[0]["local_ns"]) if len(events) else exchange.now_ns
         self._pace = None if speed is None else Pace(pacer, start_ns, speed)

@@ -178,7 +178,22 @@ class Truth:
         last = bisect_left(self._fill_times, at_ns + 1)
         return tuple(fill for fill in self.fills[first:last] if fill.trade_id in self.void)
 
+    def differences(self, cash_micros: int, held: Mapping[int, tuple[int, int]]) -> tuple[str, ...]:
+        """Where cash and (yes, no) of each market are not what the fills explain; empty: nowhere."""
+        found = []
+        if cash_micros != self.cash_micros:
+            found.append(f"cash {cash_micros}, explained {self.cash_micros}")
+        for m, (yes, no) in self.holdings.items():
+            if held[m] != (yes, no):
+                found.append(f"market {m} holds {held[m][0]}/{held[m][1]}, explained {yes}/{no}")
+        return tuple(found)
+
     # --- changes ----------------------------------------------------------------------------------
+
+    def list_market(self, market: int, *, nets: bool) -> None:
+        """One more market, in which nothing is held."""
+        self.holdings[market] = [0, 0]
+        self._nets.append(nets)
 
     def change_cash(self, now_ns: int, amount_micros: int) -> None:
         """Money comes, or goes where it is negative."""

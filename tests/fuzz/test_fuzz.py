@@ -1,0 +1,82 @@
+"""A short run of the fuzzer, every input that once broke a rule, and proof that the fuzzer notices lies."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+TESTS = str(Path(__file__).resolve().parents[1])
+if TESTS not in sys.path:
+    sys.path.insert(0, TESTS)
+
+from fuzz import honest, run  # noqa: E402
+from pr3dict.venues.kalshi.account_frames import AccountFrames  # noqa: E402
+from pr3dict.venues.kalshi.streams import KalshiStreams  # noqa: E402
+from pr3dict.venues.wire import Decimals  # noqa: E402
+
+KEPT = sorted((Path(__file__).parent / "regressions").glob("*/*.json"))
+
+
+def chapters(seed: int, inputs: int, count: int = 2) -> run.Found:
+    found = run.Found(Counter(), Counter(), [])
+    for number in range(count):
+        run.chapter("kalshi", seed, number, inputs, found)
+    return found
+
+
+def test_a_few_thousand_damaged_inputs_break_nothing():
+    found = chapters(20261122, 2000)
+    assert found.violations == []
+    line = run.totals([found], 1.0)
+    assert line["inputs"] == 4000
+    assert set(line["by_kind"]) == {"none", "field", "token", "bytes", "splice", "whole"}
+    for end in ("accepted", "refused", "unknown", "ignored", "connections_ended"):
+        assert line[end] > 50, f"{end}: the inputs no longer reach every end"
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
+def test_what_broke_a_rule_once_breaks_none_now(path):
+    """`replay` raises what the input breaks."""
+    assert run.replay(path.parent.name, json.loads(path.read_text())) is None
+
+
+def test_a_number_that_is_read_wrongly_is_noticed(monkeypatch):
+    parse = Decimals._parse
+    monkeypatch.setattr(Decimals, "_parse", lambda self, text: parse(self, text.strip().removeprefix("+")))
+    assert chapters(3, 1000).violations
+
+
+def test_a_lost_frame_that_costs_no_book_is_noticed(monkeypatch):
+    monkeypatch.setattr(KalshiStreams, "_lose", lambda *_: None)
+    assert chapters(3, 1000, count=1).violations
+
+
+def test_an_exception_that_escapes_is_noticed(monkeypatch):
+    def _order(self, order):
+        return (1 // int(order.remaining_count_fp),)
+
+    monkeypatch.setattr(AccountFrames, "_order", _order)
+    (violation, *_) = chapters(3, 1000, count=1).violations
+    assert "ZeroDivisionError" in violation["broke"] or "int" in violation["broke"]
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("2026-11-22T13:46:20Z", 1_795_355_180_000_000_000),
+        ("2026-11-22T15:46:20.5+02:00", 1_795_355_180_500_000_000),
+        ("1970-01-01t00:00:00z", 0),
+    ],
+)
+def test_the_slow_reader_of_times(text, meant):
+    assert honest.moment(text) == meant
+
+
+@pytest.mark.parametrize("text", ["2026-02-30T00:00:00Z", "2026-11-22T13:46:60Z", "1969-12-31T23:59:59Z", 7])
+def test_the_slow_reader_refuses_what_is_no_time(text):
+    with pytest.raises(honest.Lie):
+        honest.moment(text)
