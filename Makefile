@@ -55,13 +55,11 @@ fuzz: setup ## feed INPUTS=1000000 damaged messages to the adapter of VENUE=kals
 
 live-faults: setup ## trade HOURS=4 of venue time in which everything goes wrong (VENUE=kalshi, some minutes)
 	-@$(BIN)/pr3dict warm
-	@test "$(VENUE)" = kalshi || { echo "error: VENUE=$(VENUE): only kalshi has a stand-in" >&2; exit 2; }
-	@PYTHONPATH=tests $(BIN)/python -m live.fault_run --hours $(HOURS)
+	@PYTHONPATH=tests $(BIN)/python -m live.fault_run --venue $(VENUE) --hours $(HOURS)
 
 live-kills: setup ## kill `pr3dict live` KILLS times at random while everything goes wrong (VENUE=kalshi)
 	-@$(BIN)/pr3dict warm
-	@test "$(VENUE)" = kalshi || { echo "error: VENUE=$(VENUE): only kalshi has a stand-in" >&2; exit 2; }
-	@PYTHONPATH=tests $(BIN)/python -m live.kills --kills $(KILLS)
+	@PYTHONPATH=tests $(BIN)/python -m live.kills --venue $(VENUE) --kills $(KILLS)
 
 check: setup ## style, types and layers
 	@$(BIN)/ruff check .

@@ -66,18 +66,52 @@ def kalshi_feed(folder: Path, most: int) -> Feed:
     return Feed(frames[:most], last_ns)
 
 
-def _mirrored(price: str) -> str:
-    return f"{1 - float(price):.4f}".rstrip("0")
+def _text(price: int) -> str:
+    """A price of 1/10,000 dollar as the venue writes it."""
+    return f"{price / 10_000:.4f}".rstrip("0").rstrip(".") or "0"
 
 
-def _price_change(row: dict[str, str], yes: str, no: str) -> Frame:
+class _Levels:
+    """The YES book of a game by price in 1/10,000 dollar: what the touch is after each row."""
+
+    def __init__(self) -> None:
+        self._sides: tuple[dict[int, float], dict[int, float]] = ({}, {})
+
+    def clear(self) -> None:
+        for side in self._sides:
+            side.clear()
+
+    def set(self, row: dict[str, str]) -> None:
+        side, price = self._sides[row["side"] in ("ask", "SELL")], round(float(row["price"]) * 10_000)
+        side[price] = float(row["size"])
+        if not side[price]:
+            del side[price]
+
+    def touch(self) -> tuple[int, int]:
+        """Best bid and ask; 0 and 10,000 where there is none."""
+        return max(self._sides[0], default=0), min(self._sides[1], default=10_000)
+
+
+def _price_change(row: dict[str, str], yes: str, no: str, touch: tuple[int, int]) -> Frame:
     buys = row["side"] in ("bid", "BUY")
     size = row["size"].removesuffix(".0")
-    touch = {"hash": row["hash"], "best_bid": "0.5", "best_ask": "0.51"}
+    price = round(float(row["price"]) * 10_000)
     words = ("BUY", "SELL") if buys else ("SELL", "BUY")
+    bid, ask = touch
     changes = [
-        {"asset_id": yes, "price": row["price"], "size": size, "side": words[0], **touch},
-        {"asset_id": no, "price": _mirrored(row["price"]), "size": size, "side": words[1], **touch},
+        {
+            "asset_id": asset,
+            "price": _text(at),
+            "size": size,
+            "side": word,
+            "hash": row["hash"],
+            "best_bid": _text(low),
+            "best_ask": _text(high),
+        }
+        for asset, at, word, low, high in (
+            (yes, price, words[0], bid, ask),
+            (no, 10_000 - price, words[1], 10_000 - ask, 10_000 - bid),
+        )
     ]
     message = {
         "market": f"0x{row['asset_id'][:64]}",
@@ -114,12 +148,18 @@ def _game(path: Path) -> Iterator[tuple[str, str, Frame]]:
         return
     yes, no = tokens
     rows = [r for r in rows if r["asset_id"] == yes]
+    levels = _Levels()
     for (kind, _, _), group in groupby(rows, key=lambda r: (r["event_type"], r["timestamp"], r["hash"])):
         if kind == "book":
-            yield yes, no, _book(list(group))
+            listed = list(group)
+            levels.clear()
+            for row in listed:
+                levels.set(row)
+            yield yes, no, _book(listed)
         else:
             for row in group:
-                yield yes, no, _price_change(row, yes, no)
+                levels.set(row)
+                yield yes, no, _price_change(row, yes, no, levels.touch())
 
 
 def polymarket_feed(folder: Path, most: int) -> tuple[Feed, list[tuple[str, str]]]:
@@ -128,8 +168,9 @@ def polymarket_feed(folder: Path, most: int) -> tuple[Feed, list[tuple[str, str]
     last_ns: dict[str, int] = {}
     tokens: dict[str, str] = {}
     for path in sorted((folder / "events").glob("*.csv.gz")):
+        earlier = set(tokens)  # of some games there are two recordings: one will do
         for yes, no, frame in _game(path):
-            if len(frames) >= most:
+            if len(frames) >= most or yes in earlier:
                 break
             frames.append(frame)
             last_ns[yes] = frame.local_ns

@@ -31,7 +31,8 @@ from pr3dict.kernels.jit import njit
 from pr3dict.kernels.world import World, make_grids, new_market, new_world
 from pr3dict.strategies.presets import preset
 from pr3dict.venues.kalshi.decode import KalshiDecoder
-from pr3dict.venues.polymarket.decode import PolymarketDecoder
+from pr3dict.venues.polymarket.book import BookDecoder, BookSpec
+from pr3dict.venues.polymarket.book_frames import messages
 from recorded_messages import Feed, Frame, kalshi_feed, polymarket_feed
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -147,14 +148,25 @@ def measure_kalshi(feed: Feed) -> tuple[npt.NDArray[np.int64], World]:
 
 
 def measure_polymarket(feed: Feed, tokens: list[tuple[str, str]]) -> tuple[npt.NDArray[np.int64], World]:
-    """All frames of a Polymarket feed."""
+    """All frames of a Polymarket feed, through the books that a live process keeps, with their checks."""
     events = np.zeros(ROWS, d.EVENT)
-    instruments: dict[str, tuple[int, bool]] = {}
-    for row, (yes, no) in enumerate(tokens):
-        instruments |= {yes: (row, False), no: (row, True)}
     world = live_world([feed.last_ns[yes] + 60 * MINUTE_NS for yes, _ in tokens], "deci_cent", kalshi=False)
-    decoder = PolymarketDecoder(instruments, events, {10: 0})
-    return run_frames(feed.frames, decoder.decode, world, events), world
+    decoder = BookDecoder(events)
+    for row, (yes, no) in enumerate(tokens):
+        decoder.add(
+            BookSpec(
+                market=row, condition=f"0x{yes[:64]}", yes=yes, no=no, tick=100, min_size=CONTRACT,
+                neg_risk=False,
+            )
+        )  # fmt: skip
+
+    def decode(raw: bytes, local_ns: int) -> int:
+        count = 0
+        for message in messages(raw):
+            count, _ = decoder.decode(message, local_ns)
+        return count
+
+    return run_frames(feed.frames, decode, world, events), world
 
 
 def percentiles(spent: npt.NDArray[np.int64]) -> dict[str, float]:

@@ -87,6 +87,17 @@ def test_kalshi(repo_root: Path, tmp_path: Path) -> None:
     assert 0 < pacing["placed"] < 150 and pacing["cancelled"] <= pacing["placed"] + 1
 
 
+def test_polymarket(repo_root: Path, tmp_path: Path) -> None:
+    tiny = ("--orders", "20", "--seconds", "0.5", "--data", str(tmp_path))
+    result = last_line(repo_root, "polymarket.py", *tiny)
+    assert set(result) == {"decision", "order", "pacing"} and result["decision"] is None
+    assert set(result["order"]) == {"orders", "eoa", "deposit_wallet", "session_key"}
+    assert 0 < result["order"]["eoa"]["p50_us"] <= result["order"]["deposit_wallet"]["p99_us"]
+    pacing = result["pacing"]
+    assert pacing["requotes"] == 10 and pacing["placed"] + pacing["held_back"] == 20
+    assert pacing["rate_limited"] == pacing["lost"] == pacing["refused"] == 0
+
+
 def test_tick_to_quote_says_where_recordings_are_missed(repo_root: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [

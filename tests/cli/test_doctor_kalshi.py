@@ -162,13 +162,13 @@ def test_a_clock_that_is_wrong_is_found(seconds, state):
 
 @with_standin(small_catalog(1), faults={"refuse_upgrade": 1.0})
 async def test_a_stream_that_does_not_stand_is_found(server):
-    from pr3dict.cli import doctor_kalshi
+    from pr3dict.cli import doctor_venue
 
-    doctor_kalshi.STREAM_S, before = 0.5, doctor_kalshi.STREAM_S
+    doctor_venue.STREAM_S, before = 0.5, doctor_venue.STREAM_S
     try:
         found = await examined(server)
     finally:
-        doctor_kalshi.STREAM_S = before
+        doctor_venue.STREAM_S = before
     assert found["stream"].state == "fail" and "did not come up" in found["stream"].text
 
 
@@ -204,10 +204,10 @@ async def test_an_order_makes_its_round_trip_and_leaves_nothing(server):
     ids="-".join,
 )
 def test_whatever_fails_nothing_is_left(faults, monkeypatch):
-    from pr3dict.cli import doctor_orders
+    from pr3dict.cli import doctor_orders, doctor_venue
 
-    monkeypatch.setattr(doctor_orders, "WAIT_S", 0.5)
-    monkeypatch.setattr(doctor_orders, "LOOK_NS", 20_000_000)
+    monkeypatch.setattr(doctor_venue, "WAIT_S", 0.5)
+    monkeypatch.setattr(doctor_venue, "LOOK_NS", 20_000_000)
 
     for seed in range(3):
 
@@ -276,7 +276,7 @@ def test_the_command_without_a_key_says_how_to_set_one(quick, tmp_path, capsys):
     ("words", "text"),
     [
         (["--venue", "nasdaq"], "'nasdaq' can't be reached"),
-        (["--orders"], "need --venue kalshi"),
+        (["--orders"], "need --venue"),
         (["--venue", "kalshi", "--env", "prod", "--orders"], "add --confirm live"),
         (["--venue", "kalshi", "--env", "prod", "--orders", "--confirm", "yes"], "the word is live"),
         (["--venue", "kalshi", "--env", "moon"], "no environment 'moon'"),

@@ -10,13 +10,18 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "runtime"))
+import live_process
+import polymarket_exchange
 from kalshi_exchange import Exchange, quiet_catalog
 from kalshi_process import Machine
 
 from pr3dict.cli.doctor import Finding
-from pr3dict.cli.live import check_findings, live_command
+from pr3dict.cli.live import check_findings, live_command, of_each
 from pr3dict.cli.screen import BADGES, badge
 from pr3dict.domain.errors import ConfigError, UsageError, WorkError
+
+BOTH = ["kalshi", "polymarket"]
+
 
 # --- what it refuses ----------------------------------------------------------------------------------
 
@@ -24,16 +29,24 @@ from pr3dict.domain.errors import ConfigError, UsageError, WorkError
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"env": "prod"}, "prod trades with real money: add --confirm live"),
-        ({"env": "prod", "confirm": "yes"}, "--confirm: 'yes' confirms nothing; write --confirm live"),
-        ({"venue": "polymarket"}, "--venue: 'polymarket' can't be reached"),
+        ({"env": ["prod"]}, "prod trades with real money: add --confirm live, or use --env demo"),
+        ({"env": ["prod"], "confirm": "yes"}, "--confirm: 'yes' confirms nothing; write --confirm live"),
+        ({"venue": ["polymarket"]}, "prod trades with real money: add --confirm live, or use --env local"),
+        ({"venue": ["betfair"]}, "--venue: 'betfair' can't be reached; use kalshi or polymarket"),
+        ({"venue": None}, "--venue is missing; give --venue kalshi or polymarket"),
+        ({"venue": ["kalshi", "kalshi"]}, "--venue: kalshi is named twice"),
+        ({"env": ["demo", "local"]}, "--env: kalshi has two of them, 'demo' and 'local'"),
+        ({"env": ["polymarket=prod"]}, "'polymarket=prod' is for a venue that is not traded; add --venue"),
+        ({"venue": BOTH, "env": ["local"]}, "--env: 'local' is for which venue\\? write kalshi=local"),
+        ({"venue": BOTH, "market": ["X"]}, "--market: 'X' is for which venue\\? write kalshi=X"),
+        ({"venue": BOTH, "env": ["kalshi=demo"]}, "prod trades with real money"),
         ({"seconds": 0.0}, "--seconds: 0.0 is not above 0"),
         ({"market": [" "]}, "--market: a name is empty"),
     ],
 )
 def test_a_command_line_that_can_not_be_meant_is_refused(given, sentence, tmp_path):
     with pytest.raises(UsageError, match=sentence):
-        live_command(**{"venue": "kalshi", "data_dir": tmp_path} | given)
+        live_command(**{"venue": ["kalshi"], "data_dir": tmp_path} | given)
 
 
 def test_without_a_key_it_says_where_to_put_one(monkeypatch, tmp_path):
@@ -41,14 +54,23 @@ def test_without_a_key_it_says_where_to_put_one(monkeypatch, tmp_path):
     for name in ("KEY_ID", "KEY_ID_FILE", "PRIVATE_KEY", "PRIVATE_KEY_FILE"):
         monkeypatch.delenv(f"PR3DICT_KALSHI_PROD_{name}", raising=False)
     with pytest.raises(ConfigError, match="no key for Kalshi's prod: set PR3DICT_KALSHI_PROD_KEY_ID"):
-        live_command(venue="kalshi", env="prod", confirm="live", data_dir=tmp_path / "data")
+        live_command(venue=["kalshi"], env=["prod"], confirm="live", data_dir=tmp_path / "data")
     assert not (tmp_path / "data").exists()
 
 
 def test_settings_are_checked_before_anything_is_done(tmp_path):
-    for assignment in ("kalshi.sweep_loss=0.5", "kalshi.subaccount=64", "kalshi.batch_size=3"):
+    wrong = ("kalshi.sweep_loss=0.5", "kalshi.subaccount=64", "kalshi.batch_size=3")
+    for assignment in (*wrong, "polymarket.batch_from=1", "polymarket.merge_from=3"):
         with pytest.raises(ConfigError, match=f"--set {assignment.partition('=')[0]}: "):
-            live_command(venue="kalshi", assignments=[assignment], data_dir=tmp_path / "data")
+            live_command(venue=["kalshi"], assignments=[assignment], data_dir=tmp_path / "data")
+
+
+def test_words_of_two_venues_are_told_apart():
+    """A name with another mark in it is a name; with one venue no venue has to be said."""
+    assert of_each("--market", ["A", "B=C"], ["kalshi"]) == {"kalshi": ["A", "B=C"]}
+    assert of_each("--market", ["kalshi=A", "kalshi=B=C"], BOTH) == {
+        "kalshi": ["A", "B=C"], "polymarket": None
+    }  # fmt: skip
 
 
 def test_what_the_doctor_finds_broken_forbids_it():
@@ -139,3 +161,65 @@ def test_a_killed_process_leaves_nothing_that_its_successor_can_not_explain(mach
     assert told["session"]["journal_verified"] and told["session"]["latch"] is None
     names = [order["client_order_id"] for order in truth["orders"]]
     assert len(set(names)) == len(names) and len({name.split("-")[0] for name in names}) == 2
+
+
+# --- Polymarket, and both ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def wallet(tmp_path):
+    with polymarket_exchange.Exchange(polymarket_exchange.quiet_catalog(1)) as exchange:
+        found = live_process.Machine({"polymarket": exchange}, tmp_path)
+        try:
+            yield found
+        finally:
+            found.close()
+
+
+def test_a_killed_process_at_polymarket_leaves_what_its_successor_explains(wallet):
+    """Its heartbeats end with it; what filled meanwhile is known to the next one, which goes on."""
+    exchange = wallet.exchanges["polymarket"]
+    process = wallet.start()
+    left = wallet.quoting()
+    process.kill()
+    process.wait()
+    polymarket_exchange.sweep(exchange, "plain-0")
+    assert exchange.truth()["trades"]
+    process = wallet.start("--json")
+    wallet.quoting(but=left)
+    text = wallet.run("status")
+    assert "LIVE LOCAL STAND-IN" in text and "polymarket" in text
+    wallet.until(lambda: polymarket_exchange.settled(exchange))
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 0, err
+    told = json.loads(out)
+    held = [float(market["yes_contracts"]) for market in told["status"]["markets"]]
+    truth = exchange.truth()
+    balances = truth["balances"][exchange.server.address]
+    assert held == [float(size) for asset, size in balances.items() if asset != "pusd"]
+    assert held[0] > 0 and not truth["open_orders"] and truth["unexplained"] == []
+    alerts = {alert["name"] for alert in told["status"]["alerts"]}
+    assert not alerts - {"clock_jumped"} and told["session"]["latch"] is None
+    assert told["session"]["journal_verified"] and "agree" in wallet.run("journal", "replay")
+
+
+def test_one_command_trades_both(tmp_path):
+    with (
+        Exchange(quiet_catalog(1)) as at_kalshi,
+        polymarket_exchange.Exchange(polymarket_exchange.quiet_catalog(1)) as at_polymarket,
+    ):
+        machine = live_process.Machine({"kalshi": at_kalshi, "polymarket": at_polymarket}, tmp_path)
+        try:
+            process = machine.start()
+            machine.until(lambda: len(machine.open_ids()) == 4)
+            status = machine.until(
+                lambda: [s for s in [machine.status()] if len(s["orders"]) == 4 and s["source"] == "process"]
+            )[0]
+            assert set(status["adapters"]) == {"kalshi", "polymarket"} == set(status["venues"])
+            assert (status["mode"], status["env"]) == ("live", "local")
+            process.send_signal(signal.SIGTERM)
+            out, err = process.communicate(timeout=20)
+            assert process.returncode == 0 and not machine.open_ids(), out + err
+        finally:
+            machine.close()

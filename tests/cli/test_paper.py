@@ -119,6 +119,10 @@ def test_a_person_and_a_running_process(running, tapes, capsys):
     answer(capsys, "unpause", "1", *place)
     wait_for(lambda: of_process(data_dir)["markets"][1]["holds"] == [])
 
+    assert run(["pairs", "spread-2", "40", *place]) == 1
+    assert "its venue nets YES and NO" in capsys.readouterr().err
+    assert run(["pairs", "spread-2", "some", *place]) == 2
+
     assert answer(capsys, "halt", "--reason", "a test", *place)["running"] is True
     wait_for(lambda: not of_process(data_dir)["orders"])
     assert "a test" in answer(capsys, "status", *place)["latch"]["text"]
@@ -200,7 +204,7 @@ def test_a_halt_without_a_process_outlives_the_next_one(long_tapes, tmp_path, ca
     ("words", "named"),
     [
         ([], "--replay"),
-        (["--venue", "polymarket"], "'polymarket' can't be reached"),
+        (["--venue", "nasdaq"], "'nasdaq' can't be reached"),
         (["--venue", "kalshi", "--replay", "x"], "--replay"),
         (["--venue", "kalshi", "--env", "moon"], "no environment 'moon'"),
         (["--venue", "kalshi", "x"], "--replay"),

@@ -65,11 +65,30 @@ def test_it_ends_by_itself_and_shows_what_it_has(tmp_path, monkeypatch, capsys):
     assert len(list(tmp_path.glob("*.parquet"))) == 2
 
 
+def test_at_polymarket_it_needs_no_account(tmp_path, monkeypatch, capsys):
+    import polymarket_look
+
+    from standins.polymarket import small_catalog as polymarket_catalog
+
+    monkeypatch.setenv("PR3DICT_CONFIG_DIR", "/nonexistent")
+    monkeypatch.setenv("PR3DICT_POLYMARKET_LOCAL_WALLET_KEY", "not even a key")
+    with polymarket_look.in_thread(polymarket_catalog(3)) as server:
+        given = ["--venue", "polymarket", "--env", "local", "--url", server.url, "--market", "plain-1"]
+        given += ["--event", "field", "--market", "none", "--seconds", "1.5", "--json"]
+        assert run(["record", *given, "--out", str(tmp_path)]) == 0
+        names = {market.spec.condition for market in server.venue.markets[1:]}
+    answer = json.loads(capsys.readouterr().out)
+    assert {one["ticker"] for one in answer["markets"]} == names and answer["gaps"] == 0
+    assert [one["ticker"] for one in answer["left_out"]] == ["none"]
+    tapes = [read_tape(path) for path in tmp_path.glob("*.parquet")]
+    assert {tape.meta.ticker for tape in tapes} == names and all(len(tape.events) > 8 for tape in tapes)
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ([], "--venue is missing; give --venue kalshi"),
-        (["--venue", "nasdaq"], "--venue: 'nasdaq' can't be reached; use kalshi"),
+        ([], "--venue is missing; give --venue kalshi or polymarket"),
+        (["--venue", "nasdaq"], "--venue: 'nasdaq' can't be reached; use kalshi or polymarket"),
         (["--venue", "kalshi"], "no key for Kalshi's demo: set PR3DICT_KALSHI_DEMO_KEY_ID"),
         (["--venue", "kalshi", "--seconds", "0"], "--seconds: 0.0 is not above 0"),
         (["--venue", "kalshi", "--max-markets", "-1"], "--max-markets: -1 is below 0"),

@@ -19,13 +19,15 @@ def page_of(venue: str) -> Path:
 
 def render(venue: str) -> str:
     """The list as it stands in the page."""
-    titles = titles_of(venue)
-    lines = [
-        BEGIN,
-        f"`make conformance VENUE={venue}` runs one test for each row, `ENV=demo` beside it those with",
-        f"{DEMO.strip()} against the demo account.",
-    ]
-    for section, rows in groupby(rows_of(venue), key=lambda row: row.key[0]):
+    titles, found = titles_of(venue), rows_of(venue)
+    lines = [BEGIN, f"`make conformance VENUE={venue}` runs one test for each row."]
+    if any(row.demo for row in found):
+        lines = [
+            BEGIN,
+            f"`make conformance VENUE={venue}` runs one test for each row, `ENV=demo` beside it those with",
+            f"{DEMO.strip()} against the demo account.",
+        ]
+    for section, rows in groupby(found, key=lambda row: row.key[0]):
         lines += ["", f"### {section}. {titles[section]}", ""]
         lines += [f"- {row.number} {row.text}{DEMO if row.demo else ''}" for row in rows]
     unused = unused_of(venue)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from pr3dict.cli.journal import terms_of
 from pr3dict.domain import commands as c
 from pr3dict.domain import events as e
+from pr3dict.domain.order import OrderState
 from pr3dict.domain.units import BID
 from pr3dict.engine.account import Account
 from pr3dict.store.journal import Journal, LogError
@@ -28,9 +29,15 @@ class Audit(NamedTuple):
 
 
 class Facts:
-    """What a journal says, without the engine's code."""
+    """What a journal says, without the engine's code.
 
-    def __init__(self) -> None:
+    Pairs of YES and NO count as a dollar. `provisional`: at this exchange fills may be taken back, and pairs
+    be made and merged.
+    """
+
+    def __init__(self, *, provisional: bool = False) -> None:
+        self.provisional = provisional
+        self.voided: set[str] = set()
         self.places: dict[int, c.Place] = {}
         self.fills: dict[str, e.Filled] = {}
         self.settled: dict[int, e.Settled] = {}
@@ -70,6 +77,10 @@ class Facts:
             case e.FillsRead():
                 for fill in event.fills:
                     self._fill(fill)
+            case e.FillVoided() if self.provisional:
+                self.voided.add(event.trade_id)
+            case e.Merged() if self.provisional:
+                pass  # the same money
             case e.FillVoided() | e.Merged() | e.Transferred():
                 self.wrong.append(f"step {self.number}: {event} at an exchange that has none")
 
@@ -87,11 +98,15 @@ class Facts:
         if fill.order_id not in self.places:
             self.wrong.append(f"step {self.number}: trade {fill.trade_id} of an order without an intent")
 
+    def standing(self) -> list[e.Filled]:
+        """Fills that were not taken back."""
+        return [fill for name, fill in self.fills.items() if name not in self.voided]
+
     def net(self, market: int) -> int:
         """YES less NO, in micro-contracts."""
         if market in self.settled:
             return 0
-        mine = (fill for fill in self.fills.values() if fill.market == market)
+        mine = (fill for fill in self.standing() if fill.market == market)
         return sum(fill.size if fill.side == BID else -fill.size for fill in mine)
 
     def cash(self) -> int:
@@ -101,7 +116,7 @@ class Facts:
     def _cash_of(self, market: int) -> int:
         """What a market moved; one that was void gave every price back, but no fee."""
         fees, costs, bought, sold = 0, 0, 0, 0
-        for fill in self.fills.values():
+        for fill in self.standing():
             if fill.market != market:
                 continue
             price = fill.price if fill.side == BID else PRICES - fill.price
@@ -141,9 +156,13 @@ def look(path: Path, truth: Truth, facts: Facts) -> list[str]:
     return wrong
 
 
-def check(path: Path, truth: Truth) -> Audit:
-    """Compare the journal in `path` with the truth after the trader reconciled and stopped in order."""
-    facts, account = Facts(), None
+def check(path: Path, truth: Truth, failed: frozenset[str] | None = None, *, doubts: bool = False) -> Audit:
+    """Compare the journal in `path` with the truth after the trader reconciled and stopped in order.
+
+    `failed`: fills of the truth that were taken back, at an exchange where that happens. `doubts`: an order
+    whose request a kill cut off, and that could still arrive, may count as open.
+    """
+    facts, account = Facts(provisional=failed is not None), None
     with Journal.read(path) as journal:
         for step in journal.steps():
             facts.take(step)
@@ -155,8 +174,8 @@ def check(path: Path, truth: Truth) -> Audit:
         if event.market not in facts.settled:
             facts.settled[event.market] = event
             account.apply(last_ns, event)
-    wrong = [*facts.wrong, *compare(facts, truth), *compare_end(facts, truth)]
-    wrong += compare_account(account, facts, truth)
+    wrong = [*facts.wrong, *compare(facts, truth), *compare_end(facts, truth, failed or frozenset())]
+    wrong += compare_account(account, facts, truth, doubts=doubts)
     if found.difference is not None:
         wrong.append(f"journal verify: {found.difference}")
     return Audit(wrong, len(truth.fills), len(truth.order_ids))
@@ -197,9 +216,13 @@ def compare(facts: Facts, truth: Truth) -> list[str]:
     return wrong
 
 
-def compare_end(facts: Facts, truth: Truth) -> list[str]:
+def compare_end(facts: Facts, truth: Truth, failed: frozenset[str]) -> list[str]:
     """What holds besides after an orderly end."""
-    wrong = [f"trade {fill.trade_id} is lost" for fill in truth.fills if fill.trade_id not in facts.fills]
+    true_names = {fill.trade_id for fill in truth.fills} - failed
+    wrong = [f"trade {name} is lost" for name in sorted(true_names - facts.fills.keys())]
+    wrong += [f"trade {name} was taken back, and stands" for name in sorted(true_names & facts.voided)]
+    for name in sorted((failed & facts.fills.keys()) - facts.voided):
+        wrong.append(f"trade {name} counts, and was taken back")
     wrong += [f"order {order.order_id} still rests" for order in truth.open_orders]
     held = {p.market: p.yes_contracts - p.no_contracts for p in truth.positions}
     for market in facts.markets:
@@ -210,13 +233,18 @@ def compare_end(facts: Facts, truth: Truth) -> list[str]:
     return wrong
 
 
-def compare_account(account: Account, facts: Facts, truth: Truth) -> list[str]:
+def compare_account(account: Account, facts: Facts, truth: Truth, *, doubts: bool) -> list[str]:
     wrong = []
-    if account.cash_micros != truth.cash_micros:
-        wrong.append(f"cash of the account {account.cash_micros}, truly {truth.cash_micros}")
-    for market in facts.markets:
-        position = account.position(market)
+    cash, positions = account.cash_micros, {market: account.position(market) for market in facts.markets}
+    cash += sum(min(position.yes_contracts, position.no_contracts) for position in positions.values())
+    if cash != truth.cash_micros:
+        wrong.append(f"cash of the account and its pairs {cash}, truly {truth.cash_micros}")
+    for market, position in positions.items():
         if position.yes_contracts - position.no_contracts != facts.net(market):
             wrong.append(f"market {market}: the account holds {position}, fills make {facts.net(market)}")
-        wrong += [f"{order} counts as open and is not" for order in account.open_orders(market)]
+        wrong += [
+            f"{order} counts as open and is not"
+            for order in account.open_orders(market)
+            if not (doubts and order.state is OrderState.UNKNOWN and order.expiry_ns > truth.now_ns)
+        ]
     return wrong

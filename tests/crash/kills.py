@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audit import Facts, check, look
-from rig import Exchange, Trader, Zygote, until
+from rig import PATIENCE_S, Exchange, Trader, Zygote, until
 
 from pr3dict.domain.events import Halt, Resume
 from pr3dict.store.latch import LatchFile
@@ -18,6 +18,8 @@ from pr3dict.store.mailbox import Mailbox
 
 LONGEST_MS = 3_000
 HALTED_CODE = 3
+STANDING_CODE = 1  # orders may still stand
+BRIEF_S = 6.0
 INTERRUPTED_CODE = 130  # asked to end while it was still starting
 
 
@@ -55,13 +57,25 @@ class Tally:
 class Session:
     """One exchange, one data directory, many lives."""
 
-    def __init__(self, zygote: Zygote, exchange: Exchange, folder: Path, *settings: str) -> None:
+    def __init__(
+        self, zygote: Zygote, exchange: Exchange, folder: Path, *settings: str, provisional: bool = False
+    ) -> None:
+        """`provisional`: the exchange takes fills back, and says which (`exchange.failed`).
+
+        There an order that a kill cut off may stand for minutes, so a life may end with orders that do.
+        """
         self.exchange = exchange
+        self.provisional = provisional
         self.trader = Trader(zygote, exchange, folder, *settings)
         self.latch = LatchFile(self.trader.place.latch)
         self.tally = Tally(sessions=1)
         self._name = folder.name
-        self._facts = Facts()
+        self._facts = Facts(provisional=provisional)
+
+    @property
+    def stops(self) -> tuple[int, ...]:
+        """Codes of an orderly stop."""
+        return (0, STANDING_CODE) if self.provisional else (0,)
 
     def note(self, wrong: Iterable[str]) -> None:
         self.tally.wrong += [f"{self._name}, life {self.tally.starts}: {what}" for what in wrong]
@@ -84,30 +98,34 @@ class Session:
         if code in (-signal.SIGKILL, -signal.SIGTERM):  # the latter before it listens to signals
             self.tally.kills += 1
             return True
-        if code not in (0, HALTED_CODE, INTERRUPTED_CODE) and not may_fail:
+        if code not in (HALTED_CODE, INTERRUPTED_CODE, *self.stops) and not may_fail:
             self.note([f"ended with {code}: {self.trader.said()}"])
         return False
 
     def post(self, command: Halt | Resume) -> str:
         return Mailbox(self.trader.place.mailbox).post(command)
 
-    def finish(self) -> Tally:
-        """A last life that must reach quoting, stop in order and agree with the exchange in everything."""
+    def finish(self, quoting_s: float | None = PATIENCE_S) -> Tally:
+        """A last life that must reach quoting, stop in order and agree with the exchange in everything.
+
+        `quoting_s` None: it may be stopped before orders that kills cut off can be ruled out.
+        """
         if self.latch.read() is not None or posts(self):
             make_ready(self)
         starts = self.trader.starts() + 1
         began_s = time.monotonic()
         self.live()
-        if self.trader.await_quoting(starts):
+        if self.trader.await_quoting(starts, BRIEF_S if quoting_s is None else quoting_s):
             self.tally.seconds_to_quoting.append(time.monotonic() - began_s)
-        else:
+        elif quoting_s is not None:
             self.note([f"never quotes again: {self.trader.said()}"])
         time.sleep(0.5)
         code = self.trader.stop()
-        if code != 0:
+        if code != 0 and (quoting_s is not None or code not in self.stops):
             self.note([f"the last stop ended with {code}: {self.trader.said()}"])
         truth = self.exchange.truth()
-        found = check(self.trader.place.journal, truth)
+        failed = self.exchange.failed if self.provisional else None
+        found = check(self.trader.place.journal, truth, failed, doubts=quoting_s is None)
         self.note(found.wrong)
         self.tally.fills, self.tally.orders = found.fills, found.orders
         self.tally.settled = len(truth.settled)
@@ -221,7 +239,7 @@ def make_ready(session: Session) -> None:
     trader.await_quoting(starts)
     session.post(Resume(command_id="", who="test", reason="the next point"))
     is_ready = until(lambda: session.latch.read() is None and not any(posts(session)), 20)
-    if trader.stop() != 0 or not is_ready:
+    if trader.stop() not in session.stops or not is_ready:
         session.note([f"a resume was not obeyed: {trader.said()}"])
 
 

@@ -211,7 +211,7 @@ def test_any_permutation_and_repetition_of_evidence_gives_the_same_ledger(apart,
         for event in story + random.choices(story, k=len(story)):
             desk.do(event)
         held = desk.account.position(desk.market)
-        ledgers.append((held, desk.account.cash_micros, desk.account._ledgers[desk.market].save()))
+        ledgers.append((held, desk.account.cash_micros, desk.account.ledgers[desk.market].save()))
         random.shuffle(story)
     assert ledgers[0] == ledgers[1]
 

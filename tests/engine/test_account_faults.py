@@ -250,7 +250,7 @@ def test_fault_14_what_had_traded_when_it_was_accepted_is_not_what_traded_at_its
     assert desk.state() == "closing"
     desk.fill(size=2)
     desk.wait(1)
-    desk.read_fills(*desk.account._ledgers[0].fills.values())
+    desk.read_fills(*desk.account.ledgers[0].fills.values())
     assert desk.state() == "cancelled" and desk.codes() == []
 
 

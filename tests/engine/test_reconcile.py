@@ -40,7 +40,7 @@ def agree(desk: Desk, **kw: int) -> None:
 
 
 def booked(desk: Desk) -> list:
-    return list(desk.account._ledgers[0].fills.values())
+    return list(desk.account.ledgers[0].fills.values())
 
 
 def kinds(commands: list) -> list[type]:
@@ -367,6 +367,51 @@ def test_fault_58_money_that_nobody_told_us_of_is_booked_once_everything_else_ag
     assert desk.account.is_reconciled("kalshi")
 
 
+def test_positions_that_agreed_before_the_money_moved_explain_nothing(desk):
+    """An unheard payout moves cash and position: positions are read again before anything is booked."""
+    agree(desk)
+    for _ in range(2):
+        desk.wait(10)
+        desk.read_fills()
+        desk.read_balance(CASH + 7)
+    assert desk.account.due(desk.now) == () and c.ReadPositions(venue="kalshi") in desk.wait(1)
+    desk.read_positions()
+    assert desk.account.due(desk.now) == (e.Transferred(venue="kalshi", amount_micros=7, why="unexplained"),)
+
+
+def test_money_that_an_amended_payout_may_explain_waits_for_news_of_the_market(desk):
+    """Its contracts are gone already, so no position can tell; adapters look at their markets each minute."""
+    agree(desk)
+    desk.place()
+    desk.fill(size=4)
+    desk.do(e.Settled(market=0, value_micros=0))
+    paid = desk.account.cash_micros
+    for _ in range(6):
+        desk.wait(10)
+        desk.read_fills(*booked(desk))
+        desk.read_positions()
+        desk.read_balance(paid + 4_000_000)
+        assert desk.account.due(desk.now) == () and desk.account.cash_micros == paid
+    desk.do(e.Settled(market=0, value_micros=1_000_000))
+    desk.read_balance(paid + 4_000_000)
+    assert desk.account.cash_micros == paid + 4_000_000 and desk.account.due(desk.now) == ()
+
+
+def test_money_beyond_what_payouts_explain_waits_no_longer(desk):
+    agree(desk)
+    desk.place()
+    desk.fill(size=4)
+    desk.do(e.Settled(market=0, value_micros=0))
+    paid = desk.account.cash_micros
+    for _ in range(2):
+        desk.wait(10)
+        desk.read_fills(*booked(desk))
+        desk.read_positions()
+        desk.read_balance(paid + 4_000_001)
+    desk.wait(0)
+    assert desk.account.cash_micros == paid + 4_000_001
+
+
 def test_a_clock_that_jumps_while_the_streams_are_down_connects_nothing(desk):
     """What the venue wants to say of the money waits behind the broken stream: nothing is booked before."""
     agree(desk)
@@ -403,7 +448,7 @@ def test_pairs_that_somebody_merged_or_split_are_booked_with_an_alarm(pairs):
     for _ in range(2):
         assert desk.held == (4, 5)
         desk.wait(10)
-        desk.read_fills(*desk.account._ledgers[2].fills.values())
+        desk.read_fills(*desk.account.ledgers[2].fills.values())
         desk.read_positions(left)
     assert desk.codes() == ["position_drift"]
     desk.wait(0)

@@ -41,7 +41,10 @@ TEXTS: Final = (
     "2026-11-22T13:46:20.\u0661Z", "2262-04-12T00:00:00Z", "1969-12-31T23:59:59Z", "2026-11-22T24:00:00Z",
     "2026-11-22T13:46:60Z", "2026-11-22T13:46:20", "yes", "no", "bid", "ask", "YES", "resting",
     "executed", "canceled", "quadratic", "binary", "scalar", "settled", "active", "03:00", "3:0", "25:00",
-    "\uff10\uff13:00", "a" * 3000, "KXA-1", "KXA-2", "o-1", "test-7", "test-\u0667", "test-07", "test-9",
+    "\uff10\uff13:00", "BUY", "SELL", "MATCHED", "CONFIRMED", "FAILED", "RETRYING", "CANCELED", "LIVE",
+    "0.001", "0.005", "1795355184", "1795355184001", "1e-7", "[]", '["1","2"]', '["0.5","0.5"]', "resolved",
+    "71321045", "52114319", "88813", "order not found", "Duplicated.", "LTE=", "a" * 3000,
+    "KXA-1", "KXA-2", "o-1", "test-7", "test-\u0667", "test-07", "test-9",
 )  # fmt: skip
 NUMBERS: Final = (
     0, 1, -1, 2, 7, 10, 100, 4294967296, 1795355184, 1795355184001, 1795355185001, 8_999_999_999_999,
@@ -111,6 +114,8 @@ def damage(
 
 def _by_field(rng: random.Random, sample: Sample, value: Any, others: Sequence[Sample]) -> bytes:
     slots: list[bytes] = []
+    if not sample.paths:  # a number by itself
+        return _by_token(rng, sample.raw, others)
     for path in rng.choices(sample.paths, sample.weights, k=rng.choice((1, 1, 1, 1, 2, 3))):
         _hurt(rng, value, path, others, slots)
     raw = msgspec.json.encode(value)
@@ -171,7 +176,7 @@ def _twice(
 def _other_value(rng: random.Random, others: Sequence[Sample]) -> Any:
     other = rng.choice(others)
     value = other.value()
-    for key in rng.choice(other.paths):
+    for key in rng.choice(other.paths) if other.paths else ():
         value = value[key]
     return value
 

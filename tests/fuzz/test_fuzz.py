@@ -16,20 +16,25 @@ if TESTS not in sys.path:
 from fuzz import honest, run  # noqa: E402
 from pr3dict.venues.kalshi.account_frames import AccountFrames  # noqa: E402
 from pr3dict.venues.kalshi.streams import KalshiStreams  # noqa: E402
+from pr3dict.venues.polymarket import book, numbers, orders, outcomes  # noqa: E402
+from pr3dict.venues.polymarket.outcomes import Verdict  # noqa: E402
+from pr3dict.venues.polymarket.settling import Settling  # noqa: E402
+from pr3dict.venues.polymarket.streams import PolymarketStreams  # noqa: E402
 from pr3dict.venues.wire import Decimals  # noqa: E402
 
 KEPT = sorted((Path(__file__).parent / "regressions").glob("*/*.json"))
 
 
-def chapters(seed: int, inputs: int, count: int = 2) -> run.Found:
+def chapters(seed: int, inputs: int, count: int = 2, venue: str = "kalshi") -> run.Found:
     found = run.Found(Counter(), Counter(), [])
     for number in range(count):
-        run.chapter("kalshi", seed, number, inputs, found)
+        run.chapter(venue, seed, number, inputs, found)
     return found
 
 
-def test_a_few_thousand_damaged_inputs_break_nothing():
-    found = chapters(20261122, 2000)
+@pytest.mark.parametrize("venue", ["kalshi", "polymarket"])
+def test_a_few_thousand_damaged_inputs_break_nothing(venue):
+    found = chapters(20261122, 2000, venue=venue)
     assert found.violations == []
     line = run.totals([found], 1.0)
     assert line["inputs"] == 4000
@@ -52,7 +57,36 @@ def test_a_number_that_is_read_wrongly_is_noticed(monkeypatch):
 
 def test_a_lost_frame_that_costs_no_book_is_noticed(monkeypatch):
     monkeypatch.setattr(KalshiStreams, "_lose", lambda *_: None)
+    monkeypatch.setattr(PolymarketStreams, "lose", lambda *_: None)
     assert chapters(3, 1000, count=1).violations
+    assert chapters(3, 1000, count=1, venue="polymarket").violations
+
+
+def test_a_misread_number_of_polymarkets_is_noticed(monkeypatch):
+    """A comma for a point, in each of the two ways that numbers take."""
+    reader = numbers._READERS[numbers.Size]
+    monkeypatch.setitem(numbers._READERS, numbers.Size, lambda v: reader(v.replace(",", ".").strip()))
+    assert chapters(3, 1000, venue="polymarket").violations
+    monkeypatch.undo()
+    monkeypatch.setattr(book, "_ns", lambda text: int(text) * 10**6)
+    assert chapters(4, 1000, count=1, venue="polymarket").violations
+
+
+def test_an_answer_that_is_judged_wrongly_is_noticed(monkeypatch):
+    """What nobody knows is taken for a refusal."""
+    judge = outcomes.judge_leg
+
+    def hasty(leg, digest):
+        found = judge(leg, digest)
+        return found._replace(verdict=Verdict.REFUSED) if found.verdict is Verdict.UNKNOWN else found
+
+    monkeypatch.setattr(orders, "judge_leg", hasty)
+    assert chapters(3, 1000, venue="polymarket").violations
+
+
+def test_a_trade_that_is_lost_on_its_way_is_noticed(monkeypatch):
+    monkeypatch.setattr(Settling, "note", lambda *_: ())
+    assert chapters(3, 1000, count=1, venue="polymarket").violations
 
 
 def test_an_exception_that_escapes_is_noticed(monkeypatch):

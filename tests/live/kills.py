@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -26,8 +27,7 @@ import audit
 from kills import Session, Tally, check_latch
 from rig import PATIENCE_S, Zygote, until
 
-from live import world
-from live.truth import told
+from live.side import SIDES, Side, side_of
 from pr3dict.domain.events import Halt, Listed, Resume
 from pr3dict.store.data_dir import DataDir
 from pr3dict.store.journal import Journal
@@ -37,31 +37,19 @@ TESTS: Final = Path(__file__).parent.parent
 START_MS: Final = 3_000  # a start takes about that long
 QUOTING_S: Final = 8.0  # longest wait for a life to quote
 TRADING_MS: Final = 4_000
-SESSION_KILLS: Final = 25
-# Reads of a young account must be believed soon, or no life of a few seconds would ever quote.
-SETTINGS: Final = (
-    *world.SETTINGS, "kalshi.sweep_loss=60", "kalshi.direct_member=true", "risk.max_orders_per_second=20",
-    "risk.max_orders_per_minute=0", "risk.read_retry_seconds=0.25", "risk.pause_seconds=2",
-)  # fmt: skip
-LOST: Final = ("error_after_apply", "error_before_apply", "lost_answer", "lost_request", "drop_private")
-FAULTS: Final = {
-    **world.faults(8.0),
-    **world.RARE,
-    **dict.fromkeys(LOST, 0.03),
-    "freeze_s": [1.0, 8.0],
-    "pause_s": [1.0, 5.0],
-}
 
 
 class StandIn:
     """`live.stand_in` as a process; its truth goes on whatever happens to the trader."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, side: Side, folder: Path, seed: int) -> None:
+        self.side = side
         folder.mkdir(parents=True, exist_ok=True)
         self.log = (folder / "exchange.log").open("w")
         self.place = DataDir(folder / "data")  # of the trader: its journal says which row a market has
         path = os.pathsep.join((str(TESTS), str(TESTS.parent / "src")))
-        command = [sys.executable, "-m", "live.stand_in", "--keys", str(folder / "keys"), "--seed", str(seed)]
+        keys = ("--keys", str(folder / "keys"), "--seed", str(seed))
+        command = [sys.executable, "-m", "live.stand_in", "--venue", side.name, *keys]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=self.log, text=True, env=os.environ | {"PYTHONPATH": path}
         )
@@ -71,21 +59,20 @@ class StandIn:
             raise RuntimeError(f"the stand-in did not start: {(folder / 'exchange.log').read_text()}")
         self.said = json.loads(line)
         self.wrong: list[str] = []
+        self.failed: frozenset[str] = frozenset()  # fills that were taken back
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a trader needs to know of its key."""
-        return {
-            "PR3DICT_KALSHI_LOCAL_KEY_ID": self.said["key_id"],
-            "PR3DICT_KALSHI_LOCAL_PRIVATE_KEY_FILE": self.said["pem"],
-        }
+        """What a trader needs to know of its keys."""
+        return self.side.environment(self.said)
 
     def argv(self, place: DataDir, *settings: str) -> list[str]:
         """The command line of a trader here."""
-        words = [word for setting in (*SETTINGS, *settings) for word in ("--set", setting)]
+        given = (*self.side.settings, *self.side.kill_settings, *self.said["settings"], *settings)
+        words = [word for setting in given for word in ("--set", setting)]
         url = f"http://127.0.0.1:{self.said['port']}"
-        return ["live", "--venue", "kalshi", "--env", "local", "--url", url, "--data-dir", str(place.path),
-                "--headless", "--json", *words]  # fmt: skip
+        return ["live", "--venue", self.side.name, "--env", "local", "--url", url, "--data-dir",
+                str(place.path), "--headless", "--json", *words]  # fmt: skip
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
         """The admin endpoint."""
@@ -97,8 +84,8 @@ class StandIn:
 
     def truth(self) -> Truth:
         """What is true at the exchange now."""
-        found = told(self.ask("truth"), rows_of(self.place))
-        self.wrong = found.wrong
+        found = self.side.told(self.ask("truth"), rows_of(self.place), self.place.journal)
+        self.wrong, self.failed = found.wrong, found.failed
         return found.truth
 
     def close(self) -> None:
@@ -135,16 +122,16 @@ def rows_of(place: DataDir) -> Rows:
     return rows
 
 
-def random_kills(session: Session, kills: int, seed: int) -> Tally:
+def random_kills(session: Session, kills: int, seed: int, *, patient: bool = True) -> Tally:
     """A quarter of the lives are killed during their start, the others while they trade, at random.
 
     Some are asked to stop shortly before, three start latched. Where the exchange itself stopped everything,
-    a person resumes before the next life.
+    a person resumes before the next life. `patient`: the last life waits until it is sure of every order.
     """
     chance, tally, exchange = random.Random(seed), session.tally, session.exchange
     halted_lives = range(kills // 3, kills // 3 + min(3, kills // 4))
     orders_before = 0
-    exchange.ask("faults", FAULTS)
+    exchange.ask("faults", dict(exchange.side.worse()))
     for number in range(2 * kills):
         if tally.kills == kills:
             break
@@ -165,9 +152,9 @@ def random_kills(session: Session, kills: int, seed: int) -> Tally:
         orders_before = check_latch(session, is_halted, orders_before)
         if session.latch.read() is not None and number + 1 not in halted_lives:
             session.post(Resume(command_id="", who="test", reason="it was a test"))
-    exchange.ask("faults", dict(world.QUIET))
-    exchange.ask("do", {"action": "resume"})
-    return session.finish()
+    exchange.ask("faults", dict(exchange.side.quiet()))
+    exchange.ask("do", dict(exchange.side.reopen()))
+    return session.finish(PATIENCE_S + exchange.side.doubt_s if patient else None)
 
 
 def halted_life(session: Session, chance: random.Random, *, is_first: bool) -> None:
@@ -175,12 +162,12 @@ def halted_life(session: Session, chance: random.Random, *, is_first: bool) -> N
     if not is_first:
         session.live(kill_ms=float(chance.randint(START_MS, 2 * START_MS)))
         return
-    session.exchange.ask("faults", dict(world.QUIET))  # or the start may fail
+    session.exchange.ask("faults", dict(session.exchange.side.quiet()))  # or the start may fail
     session.live()
     session.post(Halt(command_id="", who="test", reason="a person says so"))
     if not until(lambda: session.latch.read() is not None):
         session.note(["the latch was not set within a minute"])
-    session.exchange.ask("faults", FAULTS)
+    session.exchange.ask("faults", dict(session.exchange.side.worse()))
     time.sleep(chance.uniform(0.0, TRADING_MS / 1000))
     session.trader.zygote.signal(signal.SIGKILL)
 
@@ -199,17 +186,21 @@ def trading_life(session: Session, chance: random.Random) -> None:
     session.trader.zygote.signal(signal.SIGKILL)
 
 
-def one_session(folder: Path, kills: int, seed: int) -> tuple[Tally, dict[str, int]]:
+def one_session(
+    folder: Path, kills: int, seed: int, venue: str = "kalshi", *, patient: bool = True
+) -> tuple[Tally, dict[str, int]]:
     """Kills at one exchange and in one data directory; also what went wrong there, by name."""
-    with StandIn(folder, seed) as exchange, Zygote(folder / "state", **exchange.environment) as zygote:
-        session = Session(zygote, exchange, folder)
-        tally = random_kills(session, kills, seed)
+    side = side_of(venue)
+    with StandIn(side, folder, seed) as exchange, Zygote(folder / "state", **exchange.environment) as zygote:
+        session = Session(zygote, exchange, folder, provisional=side.provisional)
+        tally = random_kills(session, kills, seed, patient=patient)
         session.note(exchange.wrong)
         return tally, exchange.ask("truth")["fired"]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--venue", choices=SIDES, default="kalshi")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--dir", type=Path, help="keep everything here; by default it is removed")
@@ -217,18 +208,24 @@ def main() -> int:
     began_s, total, fired = time.monotonic(), Tally(), {}
     with tempfile.TemporaryDirectory(prefix="pr3dict-live-", ignore_cleanup_errors=True) as temporary:
         folder = given.dir or Path(temporary)
-        for first in range(0, given.kills, SESSION_KILLS):
-            seed = given.seed + first // SESSION_KILLS
-            count = min(SESSION_KILLS, given.kills - first)
-            tally, more = one_session(folder / f"kills-{seed}", count, seed)
-            total.add(tally)
-            fired = {name: fired.get(name, 0) + more.get(name, 0) for name in fired | more}
-            for what in tally.wrong:
-                print(f"VIOLATION {what}", flush=True)
-            print(f"... {total.kills} kills, {total.fills} fills, {len(total.wrong)} violations", flush=True)
+        size = side_of(given.venue).session_kills
+        parts = [(n, min(size, given.kills - first)) for n, first in enumerate(range(0, given.kills, size))]
+
+        def session(part: tuple[int, int]) -> tuple[Tally, dict[str, int]]:
+            seed = given.seed + part[0]
+            return one_session(folder / f"kills-{seed}", part[1], seed, given.venue)
+
+        with ThreadPoolExecutor(side_of(given.venue).together) as pool:
+            for tally, more in pool.map(session, parts):
+                total.add(tally)
+                fired = {name: fired.get(name, 0) + more.get(name, 0) for name in fired | more}
+                for what in tally.wrong:
+                    print(f"VIOLATION {what}", flush=True)
+                wrong = len(total.wrong)
+                print(f"... {total.kills} kills, {total.fills} fills, {wrong} violations", flush=True)
     print(
         json.dumps({
-            "kills": total.kills, "starts": total.starts, "failed_starts": total.failed,
+            "venue": given.venue, "kills": total.kills, "starts": total.starts, "failed_starts": total.failed,
             "halted_starts": total.halted, "lives_that_quoted": len(total.seconds_to_quoting),
             "orders_compared": total.orders, "fills_compared": total.fills,
             "settled": total.settled, "faults": fired,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
-from live.truth import SIDES, micros
+from live.truth import TrueOrder
 from pr3dict.domain import commands as c
 from pr3dict.domain import events as e
 from pr3dict.kernels import dtypes as d
@@ -16,28 +16,7 @@ from pr3dict.store.journal import Journal
 from pr3dict.store.recording import read_rows
 
 SECOND: Final = 1_000_000_000
-# What each fault leads to, by the names that `Story.seen` counts; "" where nothing may be seen of it.
-EFFECTS: Final[Mapping[str, str]] = {
-    "error_after_apply": "answer lost", "error_before_apply": "answer lost", "lost_answer": "answer lost",
-    "lost_request": "answer lost", "too_many_requests": "refused rate_limit",
-    "malformed_answer": "Malformed", "read_error": "ReadFailed", "answer_delay_ms": "answer lost",
-    "stream_first": "told twice", "read_lag_ms": "late index", "clock_skew_ms": "ClockSkewed",
-    "cancel_all_reach_ms": "CancelAll", "post_only_cancel": "closed post_only_cross",
-    "refuse_upgrade": "FeedDown", "gap": "book gap", "drop_private": "found by a read",
-    "duplicate_private": "told twice", "reorder_private": "told too late", "omit_ts": "",
-    "malformed_frame": "feed unreadable", "frame_delay_ms": "told too late",
-    "shuffle": "told twice",
-    "wipe_silently": "found by a read", "freeze": "feed silent", "disconnect": "feed closed",
-    "channel_error": "feed error 10", "overflow": "feed error 25", "unknown_frame": "",
-    "pause_market": "market paused", "pause_trading": "venue paused", "pause_exchange": "venue closed",
-    "maintenance": "venue closed", "trigger_group": "halt by kalshi", "move_close": "close moved",
-    "change_grid": "grid changed", "fee_update": "", "expiry": "closed expired", "settlement": "Settled",
-}  # fmt: skip
-FEED_WORDS: Final = (
-    ("can't be read", "unreadable"), ("said nothing new", "silent"), ("closed the connection", "closed"),
-    ("error 10", "error 10"), ("error 25", "error 25"), ("numbers are missing", "gap"),
-    ("snapshot", "no snapshot"),
-)  # fmt: skip
+NOTHING: Final = "there is nothing to do"  # of an operation that was not needed after all
 SLACK_NS: Final = 2 * SECOND
 READS: Final = frozenset({e.OrdersRead, e.FillsRead, e.PositionsRead, e.BalanceRead})
 
@@ -45,7 +24,15 @@ READS: Final = frozenset({e.OrdersRead, e.FillsRead, e.PositionsRead, e.BalanceR
 class Story:
     """Reads one run; `wrong` are decisions that what was known did not allow, `seen` counts effects."""
 
-    def __init__(self, risk: RiskConfig, markets: int) -> None:
+    def __init__(
+        self, risk: RiskConfig, markets: int, effects: Mapping[str, str], words: Sequence[tuple[str, str]]
+    ) -> None:
+        """`effects`: what each fault leads to, by the names that `seen` counts; "" where nothing may be seen.
+
+        `words`: what a lost feed says, and what that is counted as.
+        """
+        self._effects = effects
+        self._words = words
         self.wrong: list[str] = []
         self.seen: Counter[str] = Counter()
         self._risk = risk
@@ -91,24 +78,20 @@ class Story:
                 self.seen["grid changed"] += int((rows["kind"] == d.TICK).sum())
         return sorted(found)
 
-    def compare(self, orders: Sequence[Mapping[str, Any]], rows: Mapping[str, int]) -> None:
+    def compare(self, orders: Iterable[TrueOrder]) -> None:
         """Each order at the stand-in is what its intent says, or less of it."""
         for order in orders:
-            place = self._places.get(int(order["client_order_id"].rpartition("-")[2]))
+            place = self._places.get(order.order_id)
             if place is None:
                 continue  # the audit says so
-            is_same = (
-                rows[order["ticker"]] == place.market
-                and SIDES[order["book_side"]] == place.side
-                and micros(order["yes_price_dollars"]) == place.price * 100
-                and micros(order["initial_count_fp"]) <= place.size
-            )
-            if not is_same:
+            meant = (place.market, place.side, place.price)
+            is_same = (order.market, order.side, order.price) == meant and order.size <= place.size
+            if not is_same or order.sell not in (None, place.sell):
                 self.wrong.append(f"order {place.order_id} is {order} at the exchange, meant as {place}")
 
     def effective(self) -> dict[str, int]:
         """What was seen of each fault."""
-        return {fault: self.seen[effect] for fault, effect in EFFECTS.items() if effect}
+        return {fault: self.seen[effect] for fault, effect in self._effects.items() if effect}
 
     def _hear(self, event: e.Control) -> None:
         self.seen[type(event).__name__] += 1
@@ -120,7 +103,7 @@ class Story:
                 self.seen[f"book {event.why}"] += 1
                 self._broken.add(event.market)
             case e.FeedDown():
-                word = next((short for text, short in FEED_WORDS if text in event.why), "lost")
+                word = next((short for text, short in self._words if text in event.why), "lost")
                 self.seen[f"feed {word}"] += 1
                 self._down, self._broken = True, set(self._everything)
             case e.FeedUp():
@@ -171,6 +154,8 @@ class Story:
                 self._group_stopped = True
             case e.Resume():
                 self._group_stopped = False
+            case e.OperationEnded(done=False):
+                self.seen["operation failed"] += event.why != NOTHING
             case _:
                 pass
 

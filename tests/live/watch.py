@@ -5,30 +5,39 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final, NamedTuple
 
 from pr3dict.domain.events import Resume
 from pr3dict.domain.units import BID
 from pr3dict.engine.view import EngineView, MarketView
+from pr3dict.risk.breaker_table import BREAKERS
 from pr3dict.risk.limits import RiskConfig
 from pr3dict.store.latch import LatchFile
 from pr3dict.store.mailbox import Mailbox
-
-if TYPE_CHECKING:
-    from standins.kalshi import KalshiStandIn
-    from standins.kalshi.state import MarketState, Order
 
 SECOND: Final = 1_000_000_000
 DOLLAR: Final = 10_000  # price units
 STALE_S: Final = 45.0  # a book that is wrong for longer must have no order: silence, time-out, cancels
 RESUME_AFTER_S: Final = 45.0
 LOOK_S: Final = 1.0
+HALTS: Final = frozenset(f"breaker:{b.name}" for b in BREAKERS.values() if b.action == "halt")
+
+
+class Resting(NamedTuple):
+    """An order of ours in YES terms."""
+
+    side: int
+    price: int
+    left: int
 
 
 class Watch:
-    """Looks at the stand-in's truth and at what the engine shows; `wrong` says what must not be."""
+    """Looks at the stand-in's truth and at what the engine shows; `wrong` says what must not be.
 
-    def __init__(self, server: KalshiStandIn, risk: RiskConfig, latch: Path, mailbox: Path) -> None:
+    What differs between venues is filled in by who looks at one (`orders` and below).
+    """
+
+    def __init__(self, server: Any, risk: RiskConfig, latch: Path, mailbox: Path) -> None:
         self.server = server
         self.risk = risk
         self.wrong: list[str] = []
@@ -49,9 +58,7 @@ class Watch:
         """What the engine shows of itself."""
         self.last = view
         for shown in view.markets:
-            market = self.server.venue.by_ticker[shown.ticker]
-            bid, ask = others_touch(market, self.server.venue.open_of[market.place].values())
-            if (shown.best_bid, shown.best_ask) == (bid, ask):
+            if (shown.best_bid, shown.best_ask) == self.touch(self.market(shown.ticker)):
                 self._true_ns[shown.ticker] = self.server.venue.now_ns
 
     async def run(self) -> None:
@@ -91,13 +98,15 @@ class Watch:
         self._hear_latch()
         losses: dict[str, int] = {}
         for market in self.server.venue.markets:
-            orders = list(self.server.venue.open_of[market.place].values())
+            orders, ticker = self.orders(market), self.ticker(market)
             self._check_orders(market, orders)
             loss = max(0, self._worst(market, orders))
-            event = market.spec.event
+            event = self.event(market)
             losses[event] = losses.get(event, 0) + loss
-            self._limit(f"market {market.spec.ticker}", loss, self.risk.max_loss_per_market_micros)
-            self._note_quoted(market, orders)
+            self._limit(f"market {ticker}", loss, self.risk.max_loss_per_market_micros)
+            if self.is_open(market):
+                self.quotable[ticker] += 1
+                self.quoted[ticker] += bool(orders)
         for event, loss in losses.items():
             self._limit(f"event {event}", loss, self.risk.max_loss_per_event_micros)
         self.worst_micros = max(self.worst_micros, sum(losses.values()))
@@ -111,56 +120,96 @@ class Watch:
         if limit and loss > limit:
             self._say(f"{what} may lose {loss} micros, the limit is {limit}")
 
-    def _check_orders(self, market: MarketState, orders: list[Order]) -> None:
-        now_ns = self.server.venue.now_ns
+    def _check_orders(self, market: Any, orders: list[Any]) -> None:
+        now_ns, ticker = self.server.venue.now_ns, self.ticker(market)
         for order in orders:
-            if not order.expiry_s or order.expiry_s * SECOND < now_ns - SECOND:
-                self._say(f"{order.client_order_id} rests past its expiry {order.expiry_s}")
-            elif order.expiry_s * SECOND > now_ns + self.risk.order_life_ns + SECOND:
-                self._say(f"{order.client_order_id} lives longer than set")
-            if not order.cancel_on_pause or not order.group:
-                self._say(f"{order.client_order_id} can't be cancelled by the exchange")
-        bids = [order.price for order in orders if order.side == BID]
-        asks = [order.price for order in orders if order.side != BID]
+            self.check_order(order, now_ns)
+        mine = [self.resting(order) for order in orders]
+        bids = [order.price for order in mine if order.side == BID]
+        asks = [order.price for order in mine if order.side != BID]
         if bids and asks and max(bids) >= min(asks):
-            self._say(f"own orders cross in {market.spec.ticker}: {max(bids)} and {min(asks)}")
-        true_ns = self._true_ns.get(market.spec.ticker, now_ns)
-        if orders and self.server.venue.exchange_active and now_ns - true_ns > STALE_S * SECOND:
-            shown = self._shown(market.spec.ticker)
+            self._say(f"own orders cross in {ticker}: {max(bids)} and {min(asks)}")
+        true_ns = self._true_ns.get(ticker, now_ns)
+        if orders and self.is_active() and now_ns - true_ns > STALE_S * SECOND:
+            shown = self._shown(ticker)
             self._say(
-                f"{len(orders)} orders rest in {market.spec.ticker} on a book that is wrong for "
+                f"{len(orders)} orders rest in {ticker} on a book that is wrong for "
                 f"{(now_ns - true_ns) / SECOND:.0f} s: {shown and (shown.best_bid, shown.best_ask)}, truly "
-                f"{others_touch(market, orders)}"
+                f"{self.touch(market)}"
             )
 
-    def _worst(self, market: MarketState, orders: list[Order]) -> int:
+    def _check_expiry(self, name: str, expiry_ns: int, now_ns: int) -> None:
+        if not expiry_ns or expiry_ns < now_ns - SECOND:
+            self._say(f"{name} rests past its expiry {expiry_ns}")
+        elif expiry_ns > now_ns + self.risk.order_life_ns + 2 * SECOND:
+            self._say(f"{name} lives longer than set")
+
+    def _worst(self, market: Any, orders: list[Any]) -> int:
         """Micros that can be lost in a market with every resting order filled, fees apart."""
-        if market.status == "finalized":
+        if self.is_paid(market):
             return 0
-        held = self.server.venue.ledger.positions.get(market.place)
-        if_yes = if_no = 0
-        if held is not None:
-            gained = held.realized - held.cost
-            if_yes = -(gained + max(held.size, 0))
-            if_no = -(gained + max(-held.size, 0))
-        for order in orders:
+        if_yes, if_no = (-gained for gained in self.gained(market))
+        for order in map(self.resting, orders):
             price = order.price if order.side == BID else DOLLAR - order.price
-            cost = -(-price * order.remaining // DOLLAR)
+            cost = -(-price * order.left // DOLLAR)
             if order.side == BID:
                 if_no += cost
             else:
                 if_yes += cost
         return max(if_yes, if_no)
 
-    def _note_quoted(self, market: MarketState, orders: list[Order]) -> None:
-        if market.status == "active" and self.server.venue.trading_active:
-            self.quotable[market.spec.ticker] += 1
-            self.quoted[market.spec.ticker] += bool(orders)
+    # --- what the venue is ----------------------------------------------------------------------------
+
+    def orders(self, market: Any) -> list[Any]:
+        """Ours that rest."""
+        raise NotImplementedError
+
+    def market(self, ticker: str) -> Any:
+        """By the engine's name of it."""
+        raise NotImplementedError
+
+    def ticker(self, market: Any) -> str:
+        """The engine's name of a market."""
+        raise NotImplementedError
+
+    def event(self, market: Any) -> str:
+        """The event that it is one of."""
+        raise NotImplementedError
+
+    def resting(self, order: Any) -> Resting:
+        """An order in YES terms."""
+        raise NotImplementedError
+
+    def check_order(self, order: Any, now_ns: int) -> None:
+        """What every order must have."""
+        raise NotImplementedError
+
+    def touch(self, market: Any) -> tuple[int, int]:
+        """Best bid and ask as the engine should show them; -1: there is none."""
+        raise NotImplementedError
+
+    def gained(self, market: Any) -> tuple[int, int]:
+        """Micros that what was traded brings in if the market ends YES, and NO; fees apart."""
+        raise NotImplementedError
+
+    def is_open(self, market: Any) -> bool:
+        """Whether it can be quoted."""
+        raise NotImplementedError
+
+    def is_active(self) -> bool:
+        """Whether the venue carries cancels out."""
+        raise NotImplementedError
+
+    def is_paid(self, market: Any) -> bool:
+        """Whether nothing can be lost there any more."""
+        raise NotImplementedError
+
+    # --- a person ---------------------------------------------------------------------------------------
 
     def _hear_latch(self) -> None:
-        """The operator: some time after everything was stopped, goes on."""
+        """The operator: some time after everything, or a market, was stopped for good, goes on."""
         now_ns = self.server.venue.now_ns
-        if self._latch.read() is None:
+        if self._latch.read() is None and not self._is_halted():
             self._latched_ns = 0
         elif not self._latched_ns:
             self._latched_ns = now_ns
@@ -170,12 +219,7 @@ class Watch:
             self.resumes += 1
             self._latched_ns = now_ns
 
-
-def others_touch(market: MarketState, orders: object) -> tuple[int, int]:
-    """Best bid and ask of everybody else; 0 and a dollar where there is none."""
-    own: Counter[tuple[int, int]] = Counter()
-    for order in orders:  # type: ignore[attr-defined]
-        own[order.side, order.price] += order.remaining
-    bids = [p for p, size in market.shown[0].items() if size > own[0, p]]
-    asks = [p for p, size in market.shown[1].items() if size > own[1, p]]
-    return max(bids, default=-1), min(asks, default=-1)
+    def _is_halted(self) -> bool:
+        """Whether a breaker has stopped a market until a person resumes."""
+        markets = self.last.markets if self.last is not None else ()
+        return any(hold in HALTS for market in markets for hold in market.holds)

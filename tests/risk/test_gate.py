@@ -214,6 +214,18 @@ def test_over_the_limit_what_does_not_make_it_worse_may_leave():
     assert code(exposure=long, max_loss_per_market=10) == "market_loss"
 
 
+def test_an_order_that_is_being_cancelled_hides_nothing():
+    """Its bid is counted against us while it may still fill, but makes no room for more."""
+    leaving = OrderExposure(d.BID, False, 4_000, 50 * CONTRACT, rests=False)
+    wish = WISH._replace(side=d.ASK, price=5_500, size=40 * CONTRACT)
+    assert code(wish, exposure=Exposure(orders=(leaving,)), max_loss_per_market=10) == "market_loss"
+    staying = leaving._replace(rests=True)
+    assert code(wish, exposure=Exposure(orders=(staying,)), max_loss_per_market=10) == ""
+    caps = {"max_total_loss": 10}
+    hidden = FUNDS._replace(others_loss_micros=20 * DOLLAR, sure_others_micros=19 * DOLLAR)
+    assert code(wish, exposure=Exposure(orders=(staying,)), portfolio=hidden, **caps) == "total_loss"
+
+
 def test_an_exit_is_never_stopped_by_a_loss_limit_or_by_cash():
     short = Exposure(0, 10 * CONTRACT, 4 * DOLLAR)
     hedge = FUNDS._replace(siblings=EventLoss(20 * DOLLAR, 15 * DOLLAR), heat_limit_micros=0, cash_micros=0)
@@ -363,5 +375,6 @@ def test_only_the_gate_makes_an_order():
         for path in SOURCE.rglob("*.py")
         if places_made_in(path.read_text(encoding="utf-8"))
     }
-    assert makers == {"risk/gate.py"}
+    # The doctor's trial order: the least size at the lowest price, when a person asks for it.
+    assert makers == {"risk/gate.py", "cli/doctor_polymarket_orders.py"}
     assert places_made_in("x = commands.Place(order_id=1)") == [1]

@@ -39,7 +39,7 @@ def test_each_breaker_has_its_runbook(row):
 
 def test_the_manual_knows_every_refusal_and_every_breaker_by_its_name():
     codes = set(re.findall(r'Refusal\(\s*"([a-z_]+)"', GATE)) | ABSURD
-    codes |= set(re.findall(r'\("([a-z_]+)", (?:self\._|heat|facts)', GATE))
+    codes |= set(re.findall(r'\("([a-z_]+)", (?:self\._|portfolio|facts)', GATE))
     assert {"killed", "market_loss", "heat", "rate_minute", "price_collar", "cash", "own_cross"} <= codes
     assert [code for code in sorted(codes) if f"| `{code}` |" not in MANUAL] == []
     assert set(re.findall(r"^### (\w+)$", MANUAL, re.MULTILINE)) >= set(BREAKERS)

@@ -2,88 +2,42 @@
 
 from __future__ import annotations
 
-import asyncio
-import io
-import os
-import signal
 import sys
-import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any
 
-from pr3dict.cli.journal import terms_of
-from pr3dict.engine.view import EngineView
-from pr3dict.risk.limits import RiskConfig
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from live_sessions import (
+    CONTRACT,
+    InThread,
+    LiveSession,
+    alerts,
+    environment_of,
+    limits,
+    run,
+    settings,
+    verified,
+)
+
 from pr3dict.runtime.kalshi_access import KalshiAccess, Selection, kalshi_access
-from pr3dict.runtime.live import LiveSpec, live_session
-from pr3dict.runtime.logs import make_log
-from pr3dict.runtime.paper import PaperResult
-from pr3dict.store.data_dir import DataDir
-from pr3dict.store.journal import Journal
-from pr3dict.store.journal_verify import verify
-from pr3dict.store.mailbox import MailAnswer, Mailbox
-from pr3dict.strategies.presets import build_config
+from pr3dict.runtime.kalshi_live import KalshiLive
 from pr3dict.venues.kalshi.settings import KalshiConfig
+from standins.kalshi import KalshiStandIn, small_catalog, synthetic_catalog
 
-TESTS = str(Path(__file__).resolve().parents[1])
-if TESTS not in sys.path:
-    sys.path.insert(0, TESTS)
-from standins.kalshi import KalshiStandIn, small_catalog, synthetic_catalog  # noqa: E402
-
-CONTRACT: Final = 1_000_000
+__all__ = [
+    "CONTRACT", "Exchange", "Session", "agrees", "alerts", "limits", "quiet_catalog", "run", "settings",
+    "sweep", "verified",
+]  # fmt: skip
 
 
-class Exchange:
-    """`with Exchange(...) as exchange`: a stand-in that runs beside the test; options as `KalshiStandIn`."""
+class Exchange(InThread):
+    """`with Exchange(...) as exchange`: options as `KalshiStandIn`."""
 
     def __init__(self, catalog: Any = None, **options: Any) -> None:
         self.catalog = synthetic_catalog(2, hours=0.5) if catalog is None else catalog
         self.options = {"tier": "prestige", **options}
-        self.server: KalshiStandIn
-        self._ready = threading.Event()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="exchange", daemon=True)
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_until_complete(self._serve())
-        finally:
-            self._loop.close()
-
-    async def _serve(self) -> None:
-        self._over = asyncio.Event()
-        async with KalshiStandIn(self.catalog, **self.options) as self.server:
-            self._ready.set()
-            await self._over.wait()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._ready.wait(120), "the stand-in did not come up"
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._over.set)
-        self._thread.join(10)
-
-    def _in_loop(self, work: Callable[[], Any]) -> Any:
-        async def call() -> Any:
-            return work()
-
-        return asyncio.run_coroutine_threadsafe(call(), self._loop).result(20)
-
-    def do(self, action: str, **arguments: Any) -> Any:
-        """An action of the stand-in's controls."""
-        return self._in_loop(lambda: self.server.do(action, **arguments))
-
-    def truth(self) -> Any:
-        """Orders, fills, positions, cash and groups as they are."""
-        return self.do("truth")
-
-    def faults(self, **changes: Any) -> None:
-        """Set faults."""
-        self._in_loop(lambda: self.server.faults.change(changes))
+        super().__init__(lambda: KalshiStandIn(self.catalog, **self.options))
 
     def create_groups(self, count: int) -> list[str]:
         """Order groups that somebody else, or an earlier run, made."""
@@ -94,18 +48,14 @@ class Exchange:
                 self.server.desk.create_group({"contracts_limit": 100, "exchange_index": 0})
             return [name for name in self.server.venue.groups if name not in known]
 
-        return list(self._in_loop(make))
+        return list(self.in_loop(make))
 
     def environment(self, home: Path) -> dict[str, str]:
         """Variables of a process that trades here with nothing of this user's."""
-        kept = ("PATH", "HOME", "XDG_CACHE_HOME", "PR3DICT_CACHE_DIR")  # where the compiled kernels lie
-        mine = {name: os.environ[name] for name in kept if name in os.environ}
-        return mine | {
-            "XDG_STATE_HOME": str(home / "state"),
-            "PR3DICT_CONFIG_DIR": str(home / "config"),
-            "PR3DICT_KALSHI_LOCAL_KEY_ID": self.server.key.id,
-            "PR3DICT_KALSHI_LOCAL_PRIVATE_KEY": self.server.key.pem,
-        }
+        key = self.server.key
+        return environment_of(
+            home, PR3DICT_KALSHI_LOCAL_KEY_ID=key.id, PR3DICT_KALSHI_LOCAL_PRIVATE_KEY=key.pem
+        )
 
     @property
     def base(self) -> str:
@@ -116,104 +66,39 @@ class Exchange:
         """The way in with its Ed25519 key."""
         return kalshi_access("local", url=self.base, environment=self.environment(home))
 
+    def open_ids(self) -> list[str]:
+        """The ids of all orders that rest."""
+        return [order["order_id"] for order in self.truth()["open_orders"]]
+
+    def quoted(self) -> set[str]:
+        """Markets in which both of our sides rest."""
+        sides = {(order["ticker"], order["book_side"]) for order in self.truth()["open_orders"]}
+        return {ticker for ticker, side in sides if side == "bid" and (ticker, "ask") in sides}
+
 
 def quiet_catalog(markets: int = 2, **changes: Any) -> Any:
     """Markets that close within the hour, on one shard, whose books move only when a test says so."""
     return small_catalog(markets, **{"close_in_s": 1800.0, "exchange_index": 0, **changes})
 
 
-def settings(**changes: Any) -> Any:
-    """Settings that quote a quiet market at once."""
-    return build_config(
-        "short_dated", assignments=["min_liquidity=100", *(f"{k}={v}" for k, v in changes.items())]
-    )
-
-
-def limits(**changes: Any) -> RiskConfig:
-    """Limits of a process that need not wait for reads to be sure: both clocks are one machine's."""
-    quick = {"clock_skew_seconds": "0.7", "read_retry_seconds": "0.1", "answer_timeout_seconds": 2}
-    return RiskConfig(**quick | changes)
-
-
-class Session:
-    """A live session in this loop; `view` is the newest picture of its engine."""
+class Session(LiveSession):
+    """A live session at a Kalshi stand-in."""
 
     def __init__(self, exchange: Exchange, home: Path, **changes: Any) -> None:
         self.exchange = exchange
-        self.data_dir = DataDir.of(home / changes.pop("folder", "data"))
-        self.console = io.StringIO()
-        self.view: EngineView | None = None
-        self.figures: dict[str, int] = {}
-        given: dict[str, Any] = {
-            "access": exchange.access(home),
-            "kalshi": KalshiConfig(),
-            "selection": Selection(),
-            "config": settings(),
-            "risk": limits(),
-            "data_dir": self.data_dir,
-            "seconds": 60.0,
-            "on_view": self._see,
-            "on_figures": self.figures.update,
-            "view_s": 0.05,
-        }
-        self.spec = LiveSpec(**given | changes)
+        access = changes.pop("access", None) or exchange.access(home)
+        venue = KalshiLive(
+            access, changes.pop("kalshi", KalshiConfig()), changes.pop("selection", Selection())
+        )
+        super().__init__((venue,), home, exchange.quoted, **changes)
 
-    def _see(self, view: EngineView) -> None:
-        self.view = view
-
-    async def __aenter__(self) -> Self:
-        self.data_dir.create()
-        log = make_log(self.data_dir.logs, console=self.console)
-        self.task = asyncio.create_task(live_session(self.spec, log))
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if not self.task.done():
-            self.task.cancel()
-            await asyncio.gather(self.task, return_exceptions=True)
-
-    async def until(self, holds: Callable[[], Any], seconds: float = 20.0) -> Any:
-        """Wait until something holds; what it said."""
-        for _ in range(int(seconds / 0.02)):
-            found = holds()
-            if found:
-                return found
-            if self.task.done():
-                self.task.result()
-                raise AssertionError(f"the session ended\n{self.console.getvalue()}")
-            await asyncio.sleep(0.02)
-        holds_now = None if self.view is None else [market.holds for market in self.view.markets]
-        raise AssertionError(f"waited for nothing\n{self.console.getvalue()}\n{holds_now}")
-
-    async def quoting(self, markets: int = 1) -> None:
-        """Wait until both sides of so many markets rest at the exchange."""
-
-        def resting() -> bool:
-            sides = {(order["ticker"], order["book_side"]) for order in self.exchange.truth()["open_orders"]}
-            return sum((ticker, "ask") in sides for ticker, side in sides if side == "bid") >= markets
-
-        await self.until(resting)
-
-    async def tell(self, command: Any) -> MailAnswer:
-        """Post a person's command and wait for its answer."""
-        mailbox = Mailbox(self.data_dir.mailbox)
-        command_id = mailbox.post(command)
-        answer = await asyncio.to_thread(mailbox.wait_for_answer, command_id, 10.0)
-        assert answer is not None, f"no answer\n{self.console.getvalue()}"
-        return answer
-
-    async def stop(self) -> PaperResult:
-        """SIGTERM, as a person or a service manager would."""
-        assert not self.task.done(), self.console.getvalue()
-        os.kill(os.getpid(), signal.SIGTERM)
-        return await asyncio.wait_for(self.task, 20)
+    @property
+    def figures(self) -> dict[str, int]:
+        """What the adapter counts."""
+        return dict(self.adapters.get("kalshi", {}))
 
 
 # --- what stories share ---------------------------------------------------------------------------
-
-
-def run(story) -> None:
-    asyncio.run(asyncio.wait_for(story, 60))
 
 
 def agrees(exchange: Exchange, view) -> None:
@@ -223,11 +108,6 @@ def agrees(exchange: Exchange, view) -> None:
     assert held == truth["positions"]
     assert view.cash_micros == sum(round(float(cash) * 1e6) for cash in truth["cash"].values())
     assert truth["unexplained"] == []
-
-
-def verified(session: Session) -> None:
-    with Journal.read(session.data_dir.journal) as journal:
-        assert verify(journal, terms_of).difference is None
 
 
 def sweep(exchange: Exchange, ticker: str) -> None:

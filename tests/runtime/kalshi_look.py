@@ -1,32 +1,17 @@
-"""Helpers of the tests that look at the stand-in: its clock, and the way to it."""
+"""Helpers of the tests that look at Kalshi's stand-in: its clock, and the way to it."""
 
 from __future__ import annotations
 
-import asyncio
 import sys
-import threading
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))
+from venue_look import VenueClock, as_test, freeze, made, threaded
+
 from pr3dict.runtime.kalshi_access import KalshiAccess, kalshi_access
 
-TESTS = str(Path(__file__).resolve().parents[1])
-if TESTS not in sys.path:
-    sys.path.insert(0, TESTS)  # so that `standins.*` is found
-
-
-class VenueClock:
-    """The stand-in's time, which may run faster than ours."""
-
-    def __init__(self, server) -> None:
-        self._server = server
-
-    def now_ns(self) -> int:
-        return self._server.now_ns()
-
-    async def sleep(self, span_ns: int) -> None:
-        await asyncio.sleep(span_ns / 1e9 / (self._server.speed or 1.0))
+__all__ = ["VenueClock", "access_to", "environment", "freeze", "in_thread", "lively", "with_standin"]
 
 
 def environment(server) -> dict[str, str]:
@@ -56,47 +41,12 @@ def with_standin(catalog=None, *, limit_s: float = 60, **options):
     """Makes a test of a coroutine that gets a running stand-in."""
     from standins.kalshi import KalshiStandIn
 
-    def make(body):
-        def test():
-            async def all_of_it():
-                made = catalog() if callable(catalog) else catalog
-                async with KalshiStandIn(made, **{"tier": "prestige", **options}) as server:
-                    await body(server)
-
-            asyncio.run(asyncio.wait_for(all_of_it(), limit_s))
-
-        test.__name__, test.__doc__ = body.__name__, body.__doc__
-        return test
-
-    return make
+    given = {"tier": "prestige", **options}
+    return as_test(lambda: KalshiStandIn(made(catalog), **given), limit_s=limit_s)
 
 
-def freeze(server) -> None:
-    """Venue time stands still from now on."""
-    server._manual_ns = server.now_ns()
-    server.speed = 0.0
-
-
-@contextmanager
 def in_thread(catalog, **options):
     """A stand-in in a thread of its own, for commands that run their own event loop."""
     from standins.kalshi import KalshiStandIn
 
-    loop, ready, over, servers = asyncio.new_event_loop(), threading.Event(), [], []
-
-    async def serve() -> None:
-        over.append(asyncio.Event())
-        async with KalshiStandIn(catalog, **{"tier": "prestige", **options}) as server:
-            servers.append(server)
-            ready.set()
-            await over[0].wait()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
-    thread.start()
-    assert ready.wait(120), "the stand-in did not come up"
-    try:
-        yield servers[0]
-    finally:
-        loop.call_soon_threadsafe(over[0].set)
-        thread.join(10)
-        loop.close()
+    return threaded(lambda: KalshiStandIn(catalog, **{"tier": "prestige", **options}))

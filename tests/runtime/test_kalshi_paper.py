@@ -5,39 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import paper_sessions
 from kalshi_exchange import Exchange, Session, quiet_catalog
+from live_sessions import run
+from paper_sessions import LATENCY_MS, explained, inputs, played_back, verified
 from test_rolling import name, rolling_catalog
 
-from pr3dict.cli.journal import terms_of
 from pr3dict.domain.errors import ConfigError, DataError, UsageError
-from pr3dict.domain.events import Accepted, FeedDown, Filled, FillsRead, Flatten, Halt, Refused, Resume
-from pr3dict.runtime.backtest import run_backtest
+from pr3dict.domain.events import Accepted, FeedDown, FillsRead, Flatten, Halt, Refused, Resume
 from pr3dict.runtime.kalshi_access import KalshiAccess, Selection, kalshi_access
-from pr3dict.runtime.kalshi_paper import KalshiPaperSpec, kalshi_paper_session
-from pr3dict.runtime.logs import make_log
-from pr3dict.runtime.paper import PaperResult
+from pr3dict.runtime.kalshi_paper import KalshiPaper
 from pr3dict.runtime.recovery import kind_of
-from pr3dict.runtime.session_replay import replay_session
-from pr3dict.runtime.spec import make_spec
 from pr3dict.runtime.status import status_of
-from pr3dict.runtime.tapeset import load
-from pr3dict.store.importers.recording import IMPORTER
-from pr3dict.store.importers.run import import_recordings
 from pr3dict.store.journal import Journal
-from pr3dict.store.journal_verify import verify
 from pr3dict.venues.kalshi.settings import KalshiConfig
 from standins.kalshi.auth import READ, new_key
-
-CONTRACT = 1_000_000
-CASH = 1_000 * CONTRACT
-LATENCY_MS = 50
 
 
 @pytest.fixture(autouse=True)
@@ -75,39 +63,13 @@ class Venue(Exchange):
         assert not [path for _, path in self.asked if "/portfolio/" in path]
 
 
-class PaperSession(Session):
-    """A paper session in this loop."""
+class PaperSession(paper_sessions.PaperSession):
+    """A paper session in this loop, with the key that may only read."""
 
     def __init__(self, exchange: Venue, home: Path, **changes: Any) -> None:
-        options = {name: changes.pop(name) for name in ("latency_ms", "queue") if name in changes}
-        changes = {"access": exchange.read_access(home)} | changes
-        super().__init__(exchange, home, **changes)
-        live = self.spec
-        strategy = make_spec(
-            live.config, preset="short_dated", cash_micros=CASH, **{"latency_ms": LATENCY_MS} | options
-        )
-        self.spec = KalshiPaperSpec(
-            live.access, live.kalshi, live.selection, strategy, live.risk, live.data_dir,
-            seconds=live.seconds, on_view=self._see, view_s=live.view_s, on_figures=live.on_figures,
-        )  # fmt: skip
-
-    async def __aenter__(self) -> Self:
-        self.data_dir.create()
-        log = make_log(self.data_dir.logs, console=self.console)
-        self.task = asyncio.create_task(kalshi_paper_session(self.spec, log))
-        return self
-
-    async def quoting(self, markets: int = 1) -> None:
-        """Wait until both sides of so many markets rest at the simulated exchange."""
-
-        def resting() -> bool:
-            sides = [
-                {order.side for order in market.orders if order.venue_id}
-                for market in (self.view.markets if self.view else ())
-            ]
-            return sum(len(both) == 2 for both in sides) >= markets
-
-        await self.until(resting)
+        given = {"access": exchange.read_access(home), "kalshi": KalshiConfig(), "selection": Selection()}
+        given |= {name: changes.pop(name) for name in given if name in changes}
+        super().__init__(KalshiPaper(**given), home, **changes)
 
 
 @pytest.fixture
@@ -117,35 +79,12 @@ def exchange():
         running.untouched()
 
 
-def run(story) -> None:
-    asyncio.run(asyncio.wait_for(story, 60))
-
-
-def verified(session: Session) -> None:
-    """The journal adds up, and the last run of it can be made again."""
-    with Journal.read(session.data_dir.journal) as journal:
-        assert verify(journal, terms_of).difference is None
-    replayed = replay_session(session.data_dir)
-    assert replayed.difference is None and replayed.was_whole
-
-
-def inputs(session: Session, *kinds: type) -> list[Any]:
-    with Journal.read(session.data_dir.journal) as journal:
-        return [event for step in journal.steps() for event in step.inputs if isinstance(event, kinds)]
-
-
-def explained(result: PaperResult) -> None:
-    """What the simulated exchange said when it was read is what the journal knows: nobody was surprised."""
-    assert result.exit_code == 0
-    assert {name for name, _ in result.view.alerts} <= {"inventory_high"}
-
-
-def our_best(session: Session, ticker: str) -> int:
+def our_best(session: PaperSession, ticker: str) -> int:
     (market,) = (m for m in session.view.markets if m.ticker == ticker)
     return market.our_bid
 
 
-def sweep(exchange: Venue, session: Session, ticker: str) -> None:
+def sweep(exchange: Venue, session: PaperSession, ticker: str) -> None:
     """Somebody sells through our bid, at the venue, where nobody sees it."""
     bid = our_best(session, ticker)
     assert bid > 100
@@ -179,22 +118,6 @@ def test_it_fills_on_moving_markets_and_the_venue_never_hears_of_it(tmp_path):
 
     with Venue() as exchange:
         run(story())
-
-
-def played_back(session: PaperSession, result: PaperResult) -> None:
-    """The tapes of a session through a backtest of the same settings."""
-    folder = session.data_dir.path / "again"
-    import_recordings(IMPORTER, [result.recording], folder)
-    tapes = load([str(folder)], latency_ns=LATENCY_MS * 1_000_000)
-    assert {meta.ticker for meta in tapes.metas} == {m.ticker for m in result.view.markets}
-    again = run_backtest(tapes, session.spec.spec)
-    rows = [tapes.names.index(listing.ticker) for listing in result.recovered.engine.listings]
-    played = Counter(
-        zip(*(again.fills[name].tolist() for name in ("market", "side", "price", "qty")), strict=True)
-    )
-    traded = Counter((rows[f.market], f.side, f.price, f.size) for f in inputs(session, Filled))
-    assert traded.total() / 2 <= played.total() <= traded.total() * 2
-    assert (played & traded).total() >= traded.total() // 3
 
 
 def test_settings_of_the_simulation_are_used(exchange, tmp_path):

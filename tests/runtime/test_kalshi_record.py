@@ -13,48 +13,25 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from kalshi_look import VenueClock, access_to, freeze, lively, with_standin
+from venue_tapes import EVERYTHING, book_of, tapes_in
+from venue_tapes import recorded as recorded_by
 
 from pr3dict.cli.main import run
 from pr3dict.domain.errors import UsageError, WorkError
 from pr3dict.domain.units import ASK, BID, PRICE_SCALE
 from pr3dict.kernels import dtypes as d
-from pr3dict.runtime import kalshi_follow
+from pr3dict.runtime import venue_follow
 from pr3dict.runtime.kalshi_access import Selection
-from pr3dict.runtime.kalshi_record import RecordSpec, record
+from pr3dict.runtime.venue_record import RecordSpec, record
 from pr3dict.store.importers.recording import read as read_recording
 from pr3dict.store.tape import read_tape
 from standins.kalshi import small_catalog
 
 SECOND = 1_000_000_000
-EVERYTHING = Selection()
 
 
 async def recorded(server, out: Path, during, selection=EVERYTHING, **changes):
-    """Record while `during` runs, a little longer, then stop."""
-    stop = asyncio.Event()
-    spec = RecordSpec(access_to(server), selection, out, **changes)
-    task = asyncio.create_task(record(spec, VenueClock(server), stop))
-    watch = asyncio.create_task(during())
-    await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
-    if task.done():
-        watch.cancel()
-    stop.set()
-    await asyncio.gather(watch, return_exceptions=task.done())
-    return await task
-
-
-def book_of(events: d.Array) -> tuple[dict[int, int], dict[int, int]]:
-    """The book after the last row, by the plainest reading of the rows."""
-    sides: tuple[dict[int, int], dict[int, int]] = ({}, {})
-    for row in events:
-        kind, price, size = int(row["kind"]), int(row["price"]), int(row["qty"])
-        if kind == d.SNAPSHOT and row["bits"] & d.SNAP_FIRST:
-            sides = ({}, {})
-        if kind in (d.SNAPSHOT, d.LEVEL) and price:
-            sides[row["side"]].pop(price, None)
-            if size:
-                sides[row["side"]][price] = size
-    return sides
+    return await recorded_by(access_to(server), VenueClock(server), out, during, selection, **changes)
 
 
 def true_book(server, ticker: str) -> tuple[dict[int, int], dict[int, int]]:
@@ -71,11 +48,6 @@ async def settled_down(server) -> None:
     """Venue time stands still, and every frame has arrived."""
     freeze(server)
     await asyncio.sleep(0.4)
-
-
-def tapes_in(out: Path) -> dict[str, object]:
-    tapes = [read_tape(path) for path in sorted(out.glob("*.parquet"))]
-    return {tape.meta.ticker: tape for tape in tapes}
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +155,7 @@ def test_the_life_of_markets_is_on_the_tape(tmp_path):
 
 
 def test_a_disk_that_refuses_ends_the_recording_with_advice(tmp_path, monkeypatch):
-    monkeypatch.setattr(kalshi_follow, "FLUSH_NS", SECOND // 2)
+    monkeypatch.setattr(venue_follow, "FLUSH_NS", SECOND // 2)
 
     @with_standin(small_catalog(2))
     async def go(server):
@@ -209,7 +181,7 @@ def test_a_disk_that_refuses_ends_the_recording_with_advice(tmp_path, monkeypatc
 
 
 def test_a_recording_that_never_stood_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(kalshi_follow, "UP_NS", SECOND)
+    monkeypatch.setattr(venue_follow, "UP_NS", SECOND)
 
     @with_standin(small_catalog(1), faults={"refuse_upgrade": 1.0})
     async def go(server):

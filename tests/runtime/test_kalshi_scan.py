@@ -15,8 +15,8 @@ from kalshi_look import VenueClock, access_to, environment, freeze, in_thread, l
 from pr3dict.cli.main import run
 from pr3dict.runtime import kalshi_scan
 from pr3dict.runtime.kalshi_access import Selection
-from pr3dict.runtime.kalshi_scan import LiveScanSpec, scan_live
 from pr3dict.runtime.scan import scan
+from pr3dict.runtime.venue_scan import LiveScanSpec, scan_live
 from pr3dict.strategies.presets import build_config
 from pr3dict.strategies.selection import ranking
 from standins.kalshi import Programme, SeriesSpec, small_catalog
@@ -175,7 +175,7 @@ def test_fees_and_programmes_are_shown():
 
 def test_what_is_recorded_and_what_is_scanned_are_judged_alike(tmp_path):
     """The scan of live markets is the scan of the tapes that `record` would have kept."""
-    from pr3dict.runtime.kalshi_record import RecordSpec, record
+    from pr3dict.runtime.venue_record import RecordSpec, record
 
     @with_standin(lively, speed=3.0)
     async def go(server):

@@ -15,6 +15,7 @@ from kalshi_exchange import (
     Exchange,
     Session,
     agrees,
+    alerts,
     limits,
     quiet_catalog,
     run,
@@ -27,7 +28,9 @@ from pr3dict.domain.errors import DataError, UsageError
 from pr3dict.domain.events import Flatten, Halt, Resume
 from pr3dict.risk.limits import RiskConfig
 from pr3dict.runtime.kalshi_access import Selection
-from pr3dict.runtime.live import ORDER_LIFE_S, at_venue, with_expiry
+from pr3dict.runtime.kalshi_live import KalshiLive
+from pr3dict.runtime.live import at_venues
+from pr3dict.runtime.live_venue import ORDER_LIFE_S, with_expiry
 from pr3dict.runtime.order_groups import GroupFile, KnownGroup
 from pr3dict.runtime.session_replay import replay_session
 from pr3dict.venues.kalshi.settings import KalshiConfig
@@ -69,7 +72,7 @@ def test_it_quotes_fills_and_leaves_nothing_behind(tmp_path):
         assert all(order["order_group_id"] and order["cancel_order_on_pause"] for order in truth["orders"])
         assert all(order["expiration_time"] for order in truth["orders"])
         assert (status["mode"], status["env"]) == ("live", "local")
-        assert status["adapters"]["kalshi"]["connections"] == 1
+        assert status["adapters"]["kalshi"]["connections"] >= 1
         assert session.figures["malformed"] == 0 and truth["throttled"] == 0
         assert GroupFile(session.data_dir.path).read() == ()
         verified(session)
@@ -120,7 +123,7 @@ def test_a_journal_goes_on_where_it_was(exchange, tmp_path):
             again = await session.stop()
         agrees(exchange, again.view)
         assert again.view.cash_micros > first.view.cash_micros
-        assert not again.view.alerts and again.first > 1
+        assert not alerts(again.view) and again.first > 1
         verified(session)
         names = [order["client_order_id"] for order in exchange.truth()["orders"]]
         assert len({name.split("-")[0] for name in names}) == 2 and len(set(names)) == len(names)
@@ -194,9 +197,10 @@ def test_an_order_group_file_that_is_damaged_is_named(tmp_path):
 def test_every_order_of_a_live_process_expires():
     assert with_expiry(RiskConfig()).order_life_seconds == ORDER_LIFE_S
     assert with_expiry(RiskConfig(order_life_seconds=30)).order_life_seconds == 30
-    assert at_venue(RiskConfig()).order_life_seconds == ORDER_LIFE_S
-    assert at_venue(RiskConfig()).cash_tolerance_micros == 10_000
-    assert at_venue(RiskConfig(cash_tolerance="0.05")).cash_tolerance_micros == 50_000
+    kalshi = (KalshiLive(None, KalshiConfig(), Selection()),)
+    assert at_venues(RiskConfig(), kalshi).order_life_seconds == ORDER_LIFE_S
+    assert at_venues(RiskConfig(), kalshi).cash_tolerance_micros == 10_000
+    assert at_venues(RiskConfig(cash_tolerance="0.05"), kalshi).cash_tolerance_micros == 50_000
 
 
 # --- what happens meanwhile -----------------------------------------------------------------------------

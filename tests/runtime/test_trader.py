@@ -213,6 +213,36 @@ def test_after_a_failed_sync_everything_is_cancelled_and_the_process_ends():
     assert story.trader.waiting == ()
 
 
+def operate(name: str = "7:1") -> c.Operate:
+    return c.Operate(market=0, operation="merge", size=1_000_000, name=name)
+
+
+def test_an_operation_waits_for_the_journal_and_its_preparation_does_not():
+    story = Story()
+    prepare = c.PrepareOperation(market=0, operation="merge", size=1_000_000)
+    story.step(operate(), prepare)
+    assert story.wire == [prepare]
+    story.durable()
+    assert story.wire == [prepare, operate()]
+
+
+@pytest.mark.parametrize("last", ["cancel all", "latch", "full", "io"])
+def test_an_operation_that_never_left_is_told_to_have_ended(last):
+    story = Story()
+    story.step(operate(), events=[LISTED])
+    if last == "cancel all":
+        story.step(c.CancelAll(venue="kalshi", why="x"))
+    elif last == "latch":
+        story.step(c.SetLatch(reason="x", text="x"))
+    else:
+        story.trader.failed("no room", last)
+    story.step()
+    (ended,) = story.told(e.OperationEnded)
+    assert (ended.name, ended.operation, ended.done) == ("7:1", "merge", False) and ended.why
+    story.durable()
+    assert operate() not in story.wire
+
+
 def test_an_exit_waits_for_the_journal():
     story = Story()
     story.step(c.Exit(code=3, why="loss"))

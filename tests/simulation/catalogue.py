@@ -1,6 +1,6 @@
 """The 80 faults to survive: which knob of the simulated world injects each, and which are tested elsewhere.
 
-Those from 101 on befall only accounts at the model of Kalshi.
+Those from 101 on befall only accounts at the model of Kalshi, those from 201 on at that of Polymarket.
 
 `most` is the probability of a knob's fault at full intensity: for each opportunity (a request, a message, a
 fill), or for each virtual second where the fault is a thing that befalls the world.
@@ -119,7 +119,23 @@ KALSHI_KNOBS: dict[str, Knob] = {
     "pause_cancels": Knob((113,), 1.0, "a pause cancels what rests, told or not"),
 }
 
-ALL_KNOBS: dict[str, Knob] = KNOBS | KALSHI_KNOBS
+POLYMARKET_KNOBS: dict[str, Knob] = {
+    "duplicated": Knob((201,), 0.05, "an order is repeated on its way and answered Duplicated"),
+    "beat_stranger": Knob((202,), 0.03, "somebody else beats with our API key"),
+    "beats_lost": Knob((204,), 0.02, "heartbeats get lost until the venue cancels everything"),
+    "sale_unsettled": Knob((205,), 0.50, "tokens that are not on the chain yet can't be sold"),
+    "retrying": Knob((206,), 0.35, "a trade is sent to the chain a second time"),
+    "dispute_uma": Knob((207,), 0.50, "an outcome is proposed and disputed before a market is resolved"),
+    "user_mute": Knob((208,), 0.015, "the account's channel stays up but carries nothing"),
+    "book_cleared": Knob((209,), 0.02, "a game starts: the venue takes every order out of the book"),
+    "unsupported": Knob((210,), 0.02, "an order is cancelled because nothing covers it"),
+    "operation_failed": Knob((212,), 0.50, "a merge fails on the chain"),
+    "operation_busy": Knob((213,), 0.30, "the relayer takes no merge"),
+    "operation_lost": Knob((216,), 0.50, "the answer to a merge is lost, carried out or not"),
+    "failure_untold": Knob((211,), 0.30, "a trade fails and only the list of trades says so"),
+}
+
+ALL_KNOBS: dict[str, Knob] = KNOBS | KALSHI_KNOBS | POLYMARKET_KNOBS
 
 LEFT_OUT: dict[int, str] = {
     37: "merging is an action of the chain: the Polymarket adapter's",
@@ -137,6 +153,8 @@ LEFT_OUT: dict[int, str] = {
 ROWS: tuple[int, ...] = tuple(row for row in range(1, 81) if row not in LEFT_OUT)
 
 KALSHI_ROWS: tuple[int, ...] = tuple(row for knob in KALSHI_KNOBS.values() for row in knob.rows)
+
+POLYMARKET_ROWS: tuple[int, ...] = tuple(row for knob in POLYMARKET_KNOBS.values() for row in knob.rows)
 
 ROW_NAMES: dict[int, str] = {row: knob.what for knob in ALL_KNOBS.values() for row in knob.rows} | {
     106: "a market closes by the clock alone while orders rest",

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pr3dict.domain import commands as c
 from pr3dict.domain import events as e
 from pr3dict.kernels import dtypes as d
-from pr3dict.runtime.clock import EngineTime
 from pr3dict.venues.kalshi import http as kalshi_http
 from pr3dict.venues.kalshi.adapter import AdapterTerms, KalshiWire
 from pr3dict.venues.kalshi.budget import Budget
@@ -23,11 +21,11 @@ from pr3dict.venues.kalshi.markets import Life, life_of
 from pr3dict.venues.kalshi.models import Market
 from pr3dict.venues.kalshi.numbers import reader_of
 from pr3dict.venues.simulated.truth import BookedOrder
+from simulation.adapter_session import AdapterSession, Clock, Sink
 from simulation.flow import Row
 from simulation.kalshi_desk import Desk
-from simulation.kalshi_line import Line
+from simulation.kalshi_line import KalshiLine
 from simulation.loop import VirtualLoop
-from simulation.session import Session
 from simulation.setting import STEPS
 from simulation.texts import count_text, money_text, price_text
 from simulation.world import MS, SECOND
@@ -50,39 +48,10 @@ _market = reader_of(Market)
 _encode = msgspec.json.Encoder().encode
 
 
-class Clock:
-    """The adapter's time: the engine's; it waits in virtual time."""
-
-    def __init__(self, time: EngineTime, loop: VirtualLoop) -> None:
-        self._time = time
-        self._loop = loop
-
-    def now_ns(self) -> int:
-        return self._time.now_ns()
-
-    async def sleep(self, span_ns: int) -> None:
-        await self._loop.sleep(span_ns)
-
-
-class Sink:
-    """What the adapter says goes to the process that it belongs to."""
-
-    def __init__(self, process: Process) -> None:
-        self._process = process
-        self._rules = process.sim.rules
-
-    def put_rows(self, rows: d.Array) -> None:
-        self._process.put_rows(rows)
-
-    def push(self, event: e.Control) -> None:
-        self._rules.said(event)
-        self._process.put(event)
-
-
 class Http(kalshi_http.KalshiHttp):
     """The adapter's own client, with a line of the simulated network instead of a socket."""
 
-    def __init__(self, line: Line, clock: Clock) -> None:
+    def __init__(self, line: KalshiLine, clock: Clock) -> None:
         signer: Any = SimpleNamespace()  # there is a key; nothing is signed
         super().__init__("http://localhost/trade-api/v2", signer, clock, Budget(clock.now_ns()))
         self._line = line
@@ -115,16 +84,12 @@ class Streams:
         return None
 
 
-class KalshiSession(Session):
+class KalshiSession(AdapterSession):
     """A process's adapter, made anew for each process."""
-
-    tells_sent = True
 
     def __init__(self, sim: Simulation) -> None:
         super().__init__(sim)
         self.desk = Desk(sim)
-        self.loop: VirtualLoop | None = None
-        self.wire: Any = None
         random = sim.world.stream("kalshi/session")
         self.hands = sim.world.stream("kalshi/hands")
         self.names_fills = random.random() < 0.5  # fills carry our own id
@@ -135,15 +100,7 @@ class KalshiSession(Session):
 
     # --- a process
 
-    def start(self) -> None:
-        process = self.sim.process
-        assert process is not None
-        self.is_up = False
-        self.market_stream.reset()
-        self.user_stream.reset()
-        self.ended()
-        loop = self.loop = VirtualLoop(self.world, lambda: process.asleep_until_ns)
-        clock = Clock(process.time, loop)
+    def _make(self, process: Process, loop: VirtualLoop, clock: Clock, sink: Sink) -> KalshiWire:
         first = 1 + max(self.sim.oracles.durable_of, default=0)
         self.runs = [run for run in self.runs if run[1] < first]  # of one without orders nothing is left
         prefix = f"run{self.sim.life}x{self.sim.options.seed % 10_000}"
@@ -152,53 +109,20 @@ class KalshiSession(Session):
             group_limit=self.sim.options.group_limit * 1_000_000, batch_from=self.batch_from,
         )  # fmt: skip
         self.runs.append((prefix, first))
-        line = Line(self.sim, loop)
+        line = KalshiLine(self.sim, loop)
         lives = [self._life(market) for market in range(self.sim.options.markets)]
-        self.wire = KalshiWire(
-            Http(line, clock), Streams(self), Sink(process), clock, lives, terms  # type: ignore[arg-type]
+        return KalshiWire(
+            Http(line, clock), Streams(self), sink, clock, lives, terms  # type: ignore[arg-type]
         )  # fmt: skip
-        self.sim.rules.born()
-        loop.run(lambda: loop.create_task(self._begin(process)))
-        self._check()
-
-    def ended(self) -> None:
-        """The process is dead: its tasks are gone, what it sent is on its way."""
-        if self.wire is not None and self.loop is not None:
-            self.loop._awake_ns = lambda: 0
-            for task in list(self.wire._tasks):
-                task.cancel()
-            self.loop.run()
-
-    async def _begin(self, process: Process) -> None:
-        try:
-            await self.wire.start()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the process ends
-            if process.alive:
-                self.sim.exited(process, c.Exit(code=1, why=f"the adapter did not start: {error}"))
 
     def _life(self, market: int) -> Life:
         """What the market's body says as the process begins."""
         body: Market = _market(_encode(self.desk.market(market)))
         return life_of(self.sim.listings[market], body, None)
 
-    def connect(self) -> None:
-        """The adapter starts its streams."""
-        life = self.sim.life
-        self.world.after(50 * MS, self._connect, life)
-        self.world.after(SECOND, self._ping, life)
-
     def _connect(self, life: int) -> None:
         super()._connect(life)
         self.lives_heard = self.lives_sent
-
-    def tell_state(self) -> None:
-        """Kalshi tells nobody: the adapter asks."""
-
-    def _check(self) -> None:
-        assert self.loop is not None
-        failure = self.wire.failure() or self.loop.failure
-        if failure is not None:
-            self.sim.rules.adapter_failed(failure)
 
     # --- the venue sends
 
@@ -229,29 +153,27 @@ class KalshiSession(Session):
         value = {"settlement_value": event.value_micros // 100} if stated else {}
         self.publish_life(event.market, "settled", settled_ts=self.world.now_ns // SECOND, **value)
 
-    def publish_event(self, event: e.Control) -> None:
-        """The state of the exchange is told nobody: the adapter asks for it."""
-
     def publish_group(self, name: str, event_type: str) -> None:
         """A notice about an order group."""
         message = {"event_type": event_type, "order_group_id": name, "ts_ms": self.world.now_ns // MS}
         self._private("order_group_updates", message)
 
     def publish_user(self, event: e.Control) -> None:
-        if isinstance(event, e.Filled):
-            self._publish_fill(event)
-        elif isinstance(event, e.Closed):
-            order = self.sim.kalshi.exchange.truth.orders[event.order_id]
-            if event.why == "filled":
-                self.publish_order(order, "executed", "Trade")
-            else:
-                self.publish_order(order, "canceled", REASONS.get(event.why, ""))
-        elif isinstance(event, e.Reduced | e.Renewed):
+        super().publish_user(event)
+        if isinstance(event, e.Reduced | e.Renewed):
             order = self.sim.kalshi.exchange.truth.orders[event.order_id]
             self.publish_order(order, "resting", "Decrease" if isinstance(event, e.Reduced) else "Amend")
 
-    def _publish_fill(self, fill: e.Filled) -> None:
-        world = self.world
+    def publish_closed(self, order: BookedOrder, why: str) -> None:
+        if why == "filled":
+            self.publish_order(order, "executed", "Trade")
+        else:
+            self.publish_order(order, "canceled", REASONS.get(why, ""))
+
+    def publish_partial(self, order: BookedOrder) -> None:
+        self.publish_order(order, "resting", "Trade")
+
+    def send_fill(self, fill: e.Filled, late_ns: int) -> None:
         order = self.sim.kalshi.exchange.truth.orders.get(fill.order_id)
         message = {
             "trade_id": fill.trade_id,
@@ -269,16 +191,7 @@ class KalshiSession(Session):
         }
         if order is not None and self.names_fills:
             message["client_order_id"] = self.client_id(order)
-        if world.fires("fill_both_routes"):
-            world.effect(21)
-            self._private("fill", message, late_ns=world.amount("fill_both_routes", 500, 5_000) * MS)
-        elif world.fires("fill_shuffled"):
-            world.effect(23)
-            self._private("fill", message, late_ns=world.amount("fill_shuffled", 50, 900) * MS)
-        else:
-            self._private("fill", message)
-        if order is not None and order.status == "open":
-            self.publish_order(order, "resting", "Trade")
+        self._private("fill", message, late_ns=late_ns)
 
     def client_id(self, order: BookedOrder) -> str:
         """What we called an order."""
@@ -307,19 +220,9 @@ class KalshiSession(Session):
         self._private("user_order", message)
 
     def _private(self, kind: str, message: dict[str, Any], *, late_ns: int = 0) -> None:
-        raw = _encode({"type": kind, "msg": message})
-        overtakes = late_ns == 0 and self.world.fires("fill_shuffled")
-        self.user_stream.send((kind, raw), late_ns=late_ns, overtakes=overtakes)
-        if self.world.fires("private_twice"):
-            self.world.effect(110)
-            late_ns += self.world.amount("private_twice", 1, 2_000) * MS
-            self.user_stream.send((kind, raw), late_ns=late_ns)
+        self.send_private((kind, _encode({"type": kind, "msg": message})), late_ns=late_ns)
 
     # --- we receive
-
-    def _on_user(self, message: Any) -> None:
-        if self.is_up:
-            self._hear(*message)
 
     def _on_market(self, message: Any) -> None:
         if message[0] != "life":
@@ -330,11 +233,6 @@ class KalshiSession(Session):
             self._hear("market_lifecycle_v2", message[2])
             if gap:  # numbered: a lost one is noticed
                 self._break("gap")
-
-    def _hear(self, kind: str, raw: bytes) -> None:
-        if self.sim.process is not None and self.loop is not None:
-            self.loop.run(self._heard, self.wire, kind, raw)
-            self._check()
 
     def _heard(self, wire: KalshiWire, kind: str, raw: bytes) -> None:
         frame = read_frame(kind, raw)
@@ -350,18 +248,6 @@ class KalshiSession(Session):
             super()._invalid(one, why)
 
     # --- the engine sends
-
-    def send(self, actions: list[c.Action]) -> None:
-        for action in actions:
-            if isinstance(action, c.Place):
-                self.sim.rules.leaves(action)
-                self.sim.oracles.leaves(action)
-            elif isinstance(action, c.Renew):
-                self.sim.rules.renews(action)
-        process, loop = self.sim.process, self.loop
-        if process is not None and loop is not None:
-            loop.run(self.wire.send, process.time_now(), actions)
-            self._check()
 
     def deliver(self, command: e.Resume | e.Flatten) -> None:
         """A person's command that lifts a halt is carried out once the venue takes orders again."""

@@ -48,6 +48,26 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._ready.append(handle)
         return handle
 
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        self._world.at(round(when * 1e9), self._due, handle)
+        return handle
+
+    def call_later(
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self.time() + delay, callback, *args, context=context)
+
+    def _due(self, handle: asyncio.Handle) -> None:
+        if not handle.cancelled():
+            self._ready.append(handle)
+            self.run()
+
+    def _timer_handle_cancelled(self, handle: asyncio.Handle) -> None:
+        """What is due looks at it."""
+
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.Future(loop=self)
 

@@ -23,7 +23,7 @@ from pr3dict.risk.breakers import Breakers
 from pr3dict.risk.exposure import Exposure
 from pr3dict.risk.gate import Gate
 from pr3dict.runtime.trader import Trader
-from simulation import kalshi_mutants
+from simulation import kalshi_mutants, polymarket_mutants
 
 Patch = tuple[Any, str, Any]  # class or module, or a dict; name or key; what stands there instead
 
@@ -288,7 +288,7 @@ def _commands_not_folded() -> list[Patch]:
 
 def _settlement_twice() -> list[Patch]:
     def again(self, now_ns, event):
-        ledger = self._ledgers[event.market]
+        ledger = self.ledgers[event.market]
         before = ledger.cash_micros()
         ledger.settle(now_ns, event.value_micros, refund=event.refund)
         change = ledger.cash_micros() - before
@@ -328,7 +328,11 @@ MUTANTS: dict[str, Callable[[], list[Patch]]] = {
     "never asks again": _never_asks_again,
     "lost cancel means done": _lost_cancel_is_done,
     "renewals not counted": _commands_not_folded,
-} | kalshi_mutants.MUTANTS
+} | (kalshi_mutants.MUTANTS | polymarket_mutants.MUTANTS)
+
+ADAPTERS = dict.fromkeys(kalshi_mutants.ADAPTER, "kalshi") | dict.fromkeys(
+    polymarket_mutants.MUTANTS, "polymarket"
+)
 
 
 @contextmanager
@@ -361,7 +365,7 @@ def find(name: str, first: int, count: int) -> Any:
 
     for seed in range(first, first + count):
         options = draw(seed)
-        if name in kalshi_mutants.ADAPTER and options.adapter != "kalshi":
+        if options.adapter != ADAPTERS.get(name, options.adapter):
             continue  # its code is not there
         with applied(name):
             outcome = Simulation(options).run()

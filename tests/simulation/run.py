@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 from simulation import mutants
-from simulation.catalogue import ALL_KNOBS, KALSHI_ROWS, LEFT_OUT, ROW_NAMES, ROWS
+from simulation.catalogue import ALL_KNOBS, KALSHI_ROWS, LEFT_OUT, POLYMARKET_ROWS, ROW_NAMES, ROWS
 from simulation.simulator import Outcome, Simulation
 from simulation.swarm import draw
 
@@ -48,7 +48,8 @@ class Tally:
 
     def __init__(self) -> None:
         self.failures: list[Outcome] = []
-        self.seeds = self.kalshi = self.steps = self.places = self.fills = self.lives = 0
+        self.seeds = self.steps = self.places = self.fills = self.lives = 0
+        self.adapters: Counter[str] = Counter()
         self.virtual_s = 0.0
         self.knobs: Counter[str] = Counter()
         self.effective: Counter[int] = Counter()
@@ -56,7 +57,7 @@ class Tally:
     def add(self, outcome: Outcome) -> None:
         """Count one seed."""
         self.seeds += 1
-        self.kalshi += outcome.adapter == "kalshi"
+        self.adapters[outcome.adapter] += 1
         self.steps += outcome.steps
         self.places += outcome.places
         self.fills += outcome.fills
@@ -70,14 +71,10 @@ class Tally:
     @property
     def rows_effective(self) -> int:
         """Rows of the catalogue that were injected and took effect."""
-        return self._effective(ROWS)
+        return self.effective_of(ROWS)
 
-    @property
-    def kalshi_rows_effective(self) -> int:
-        """The same of those that only Kalshi has."""
-        return self._effective(KALSHI_ROWS)
-
-    def _effective(self, rows: tuple[int, ...]) -> int:
+    def effective_of(self, rows: tuple[int, ...]) -> int:
+        """The same of some rows, as of those that only one venue has."""
         return sum(1 for row in rows if self.effective[row] and self._injected(row))
 
     def _injected(self, row: int) -> int:
@@ -86,7 +83,7 @@ class Tally:
     def table(self) -> str:
         """Each fault of the catalogue: injected, effective."""
         lines = [f"{'':>3} {'injected':>9} {'effective':>9}  fault"]
-        for row in (*range(1, 81), *KALSHI_ROWS):
+        for row in (*range(1, 81), *KALSHI_ROWS, *POLYMARKET_ROWS):
             if row in LEFT_OUT:
                 lines.append(f"{row:>3} {'-':>9} {'-':>9}  elsewhere: {LEFT_OUT[row]}")
             else:
@@ -121,10 +118,10 @@ def main() -> int:
         f"{tally.virtual_s / 3_600:.1f} virtual hours, {tally.steps} steps, {tally.lives} processes, "
         f"{tally.places} orders, {tally.fills} fills"
     )
-    print(
-        f"{tally.rows_effective} of 80 faults injected and effective, {len(LEFT_OUT)} tested elsewhere; "
-        f"{tally.kalshi_rows_effective} of {len(KALSHI_ROWS)} at Kalshi; {tally.kalshi} seeds traded there"
-    )
+    print(f"{tally.rows_effective} of 80 faults injected and effective, {len(LEFT_OUT)} tested elsewhere")
+    for venue, rows in (("kalshi", KALSHI_ROWS), ("polymarket", POLYMARKET_ROWS)):
+        count = tally.effective_of(rows)
+        print(f"{count} of {len(rows)} at {venue}, where {tally.adapters[venue]} seeds traded")
     if tally.failures and not args.no_shrink:
         from simulation.shrink import tell
 

@@ -15,7 +15,6 @@ from simulation.flow import Row, row
 from simulation.network import DEAD_AFTER_NS, RECONNECT_NS, Stream
 from simulation.reads import Reads
 from simulation.requests import Requests
-from simulation.setting import STEPS
 from simulation.world import MS, SECOND
 
 if TYPE_CHECKING:
@@ -336,7 +335,7 @@ class Session:
                 else:
                     sides[r[7]].pop(r[4], None)
             elif r[6] == d.TICK:
-                step = STEPS[r[3]]
+                step = self.sim.ticks[r[3]]
                 for levels in sides:
                     for price in [p for p in levels if p % step]:
                         del levels[price]

@@ -5,19 +5,24 @@ from __future__ import annotations
 from decimal import Decimal
 
 from pr3dict.domain import events as e
-from pr3dict.domain.market import Band, PriceGrid
+from pr3dict.domain.market import Band, PriceGrid, polymarket_grid
 from pr3dict.risk.limits import RiskConfig
 from pr3dict.strategies.config import MarketMakingConfig
+from pr3dict.venues.polymarket.amounts import LOT
+from simulation.polymarket_texts import TICKS, condition_of
 from simulation.swarm import Options
 from simulation.world import SECOND, START_NS
 
 STEPS = (100, 50, 200)  # the price grids of each market: a cent, half a cent, two cents
+NONE = -1
 MICRO = 1_000_000
 HOUR_NS = 3_600 * SECOND
 
 
 def listings(options: Options, *, own_in_feed: bool, end_ns: dict[int, int]) -> tuple[e.Listed, ...]:
     """The markets of a seed; `end_ns` gives some of them an end date inside the run."""
+    if options.adapter == "polymarket":
+        return _at_polymarket(options, end_ns)
     kalshi = options.venue == "kalshi"
     lot = MICRO // 100 if options.adapter == "kalshi" else MICRO
     grids = tuple(PriceGrid((Band(0, 10_000, step),)) for step in STEPS)
@@ -46,6 +51,42 @@ def listings(options: Options, *, own_in_feed: bool, end_ns: dict[int, int]) -> 
         )
         for m in range(options.markets)
     )
+
+
+def _at_polymarket(options: Options, end_ns: dict[int, int]) -> tuple[e.Listed, ...]:
+    """The markets as the adapter lists them from what the modelled catalogue says."""
+    listings = []
+    for m in range(options.markets):
+        pair = options.exclusive and m < 2
+        listings.append(
+            e.Listed(
+                market=m,
+                venue="polymarket",
+                ticker=condition_of(m),
+                event_id="PAIR" if pair else f"event-{m}",
+                exclusive=pair,
+                title=f"Market {m}",
+                grids=tuple(polymarket_grid(tick) for tick in TICKS),
+                min_size=MICRO,
+                lot=LOT,
+                fee_kind="polymarket",
+                taker_ppm=20_000,
+                maker_ppm=0,
+                rebate_ppm=0,
+                trade_unit_micros=10,
+                nets_positions=False,
+                reduce_in_place=False,
+                book_includes_own=True,
+                close_ns=NONE,
+                resolution_ns=end_ns.get(m, START_NS + 30 * HOUR_NS),
+            )
+        )
+    return tuple(listings)
+
+
+def ticks(options: Options) -> tuple[int, ...]:
+    """The price grids of each market, in 1/10,000 dollar."""
+    return TICKS if options.adapter == "polymarket" else STEPS
 
 
 def strategy(options: Options) -> MarketMakingConfig:

@@ -20,13 +20,16 @@ from pr3dict.domain.steps import Step
 from pr3dict.kernels import dtypes as d
 from pr3dict.risk.exposure import Exposure
 from pr3dict.risk.gate import Gate, MarketFacts, Portfolio, Refusal, Wish
-from simulation import people, setting
+from simulation import liveness, people, setting
 from simulation.disk import Disk
 from simulation.flow import Flow, Row, row
 from simulation.kalshi_rules import Rules
 from simulation.kalshi_session import KalshiSession
 from simulation.kalshi_venue import KalshiVenue
 from simulation.oracles import Oracles, Violation, watching_gate
+from simulation.polymarket_rules import PolymarketRules
+from simulation.polymarket_session import PolymarketSession
+from simulation.polymarket_venue import PolymarketVenue
 from simulation.process import Process
 from simulation.proof import check_fold, check_replay
 from simulation.session import Session
@@ -35,7 +38,6 @@ from simulation.venue import Venue
 from simulation.weather import Weather
 from simulation.world import MS, SECOND, START_NS, Clock, Fired, World
 
-QUIET_NS = 25 * SECOND
 _encode = msgspec.msgpack.Encoder().encode
 VALUES = {
     "one": (1_000_000, 0),
@@ -75,8 +77,8 @@ class Simulation:
         self.options = options
         self.world = World(options.seed, options.intensity, allowed)
         plan = self.world.stream("plan")
-        at_kalshi = options.adapter == "kalshi"
-        self.own_in_feed = self.world.fires("own_echo") or at_kalshi
+        at_kalshi, at_polymarket = (options.adapter == name for name in ("kalshi", "polymarket"))
+        self.own_in_feed = self.world.fires("own_echo") or options.adapter != "generic"
         self.forgets_closed = options.venue == "polymarket"
         self.keeper = plan.random() < 0.75  # somebody looks at every halt
         self.silent_wipe = plan.random() < 0.5
@@ -98,13 +100,18 @@ class Simulation:
         self.oracles = Oracles(self)
         self.fates: dict[int, str] = {}  # what markets that are to settle will pay
         self.paid: dict[int, int] = {}
-        self.rules: Any = Rules(self) if at_kalshi else None
+        self.paid_ns = 0
+        self.rules: Any = Rules(self) if at_kalshi else PolymarketRules(self) if at_polymarket else None
         self.kalshi: Any = KalshiVenue(self) if at_kalshi else None  # the same as `venue`
-        self.venue: Venue = self.kalshi or Venue(self)
-        self.session: Any = KalshiSession(self) if at_kalshi else Session(self)
+        self.polymarket: Any = PolymarketVenue(self) if at_polymarket else None  # the same
+        self.modelled: Any = self.kalshi or self.polymarket
+        self.venue: Venue = self.modelled or Venue(self)
+        sessions = {"kalshi": KalshiSession, "polymarket": PolymarketSession, "generic": Session}
+        self.session: Any = sessions[options.adapter](self)
         self.flows = [Flow(self.world, m, self.venue.own_best) for m in range(options.markets)]
         self.weather = Weather(self)
         self.status: dict[int, int] = {}
+        self.ticks = setting.ticks(options)
         self.grids = [0] * options.markets
         self.venue_status = "open"
         self.foreign_micros = 0
@@ -145,35 +152,12 @@ class Simulation:
             world.after(flow.gap_ns(), self._flow, m)
         self.start()
         world.after(SECOND, self._second)
-        world.run_until(START_NS + self.options.safety_ns, self._check)
+        world.run_until(START_NS + self.options.safety_ns, self.check)
         self._heal()
-        self._live_again()
+        liveness.live_again(self)
         self.flowing = False
-        self._grow_quiet()
+        liveness.grow_quiet(self)
         self._finish()
-
-    def _live_again(self) -> None:
-        """The liveness phase ends early once orders rest again and nothing waits for the venue."""
-        since, world = self.world.now_ns, self.world
-        latest = since + self.options.liveness_ns + self.options.life_ns
-        for end in range(since + 10 * SECOND, latest + 1, 5 * SECOND):
-            world.run_until(end, self._check)
-            process = self.process
-            if (
-                process is not None
-                and self.resting_ns > since + 6 * SECOND
-                and self.venue.exchange.truth.open
-            ):
-                return
-        self._check_alive(since)
-
-    def _grow_quiet(self) -> None:
-        """Nobody trades; an order whose fate is unknown may stay so until its expiry has passed (I4)."""
-        world = self.world
-        world.run_until(world.now_ns + QUIET_NS, self._check)
-        latest = world.now_ns + self.options.life_ns + QUIET_NS
-        while world.now_ns < latest and self.process is not None and self.process.in_doubt():
-            world.run_until(world.now_ns + 5 * SECOND, self._check)
 
     def _flow(self, market: int) -> None:
         if not self.flowing:
@@ -183,6 +167,13 @@ class Simulation:
             self.publish(market, flow.step())
         if market not in self.paid:
             self.world.after(flow.gap_ns(), self._flow, market)
+
+    def flow_on(self, *, flowing: bool) -> None:
+        """The others stop, or go on: who waits for an order of unknown fate decides nothing meanwhile."""
+        if flowing and not self.flowing:
+            for market in set(range(self.options.markets)) - self.paid.keys():
+                self.world.after(self.flows[market].gap_ns(), self._flow, market)
+        self.flowing = flowing
 
     def _second(self) -> None:
         self.world.after(SECOND, self._second)
@@ -195,7 +186,7 @@ class Simulation:
             if self.world.now_ns > end_ns and market not in self.paid:
                 self.world.effect(36)
 
-    def _check(self) -> None:
+    def check(self) -> None:
         """Cheap, after every event."""
         if self.venue.version != self._version:
             self._version = self.venue.version
@@ -221,46 +212,17 @@ class Simulation:
                 for market in range(self.options.markets):
                     world.after(k * SECOND, people.unpause, self, f"heal-{k}-{market}", market)
 
-    def _check_alive(self, since_ns: int) -> None:
-        """I20: within the liveness phase it was quoting, or it stands in a halt that a person must clear."""
-        if self.venue.exchange.truth.open or self.resting_ns > since_ns + SECOND:
-            return
-        process = self.process
-        if process is None:
-            raise Violation("I20 liveness", "there is no process")
-        engine = process.engine
-        words = {why for _, _, why in engine.holds.to_list()}
-        if words & {"halted", "paused", "flattening"} or any(
-            until == 0 for _, _, until in engine.breakers.tripped()
-        ):
-            return
-        if self.disk.latch is not None:
-            return
-        over = (d.CLOSED, d.SETTLED)
-        reasons = {
-            m: process.reasons(m) for m in range(self.options.markets) if self.status_of(m) not in over
-        }
-        if all(reason & WAITS for reason in reasons.values()):
-            return
-        names = {
-            m: [d.REASON_NAMES[k] for k in range(len(d.REASON_NAMES)) if bits >> k & 1]
-            for m, bits in reasons.items()
-        }
-        raise Violation(
-            "I20 liveness",
-            f"nothing rests {(self.world.now_ns - since_ns) // SECOND} s after healing; "
-            f"holds {sorted(words)}, breakers {engine.breakers.tripped()}, reasons {names}",
-        )
-
     def _finish(self) -> None:
         process = self.process
         if process is None:
             raise Violation("I20 liveness", "there is no process at the end")
         self.oracles.second()
         self.oracles.compare(process)
+        if self.rules is not None:
+            self.rules.finish()
         self.tape.append((process.first_number, process.batches))
         process.alive = False
-        self.world.run_until(self.world.now_ns + SECOND, self._check)  # the disk ends its sync
+        self.world.run_until(self.world.now_ns + SECOND, self.check)  # the disk ends its sync
         check_fold(self, process)
         check_replay(self, process)
 
@@ -358,6 +320,8 @@ class Simulation:
         self.steps += 1
         self.hash.update(_encode((step.number, step.now_ns, step.commands)))
         self.oracles.stepped(process, step)
+        if self.rules is not None:
+            self.rules.stepped(step)
         for event in step.derived:
             if isinstance(event, e.TimedOut | e.Presumed):
                 self._met(event.order_id)
@@ -446,6 +410,10 @@ class Simulation:
         """Index of the price grid in force."""
         return self.grids[market]
 
+    def tick_of(self, index: int) -> int:
+        """The step of a price grid, in 1/10,000 dollar."""
+        return self.ticks[index]
+
     def _set_status(self, market: int, status: int) -> None:
         if self.status_of(market) in (d.CLOSED, d.SETTLED):
             return
@@ -509,8 +477,8 @@ class Simulation:
         """Another price grid holds from now on; levels off it are gone."""
         if self.status_of(market) != d.ACTIVE:
             return
-        index = (self.grids[market] + 1) % len(setting.STEPS)
-        step = setting.STEPS[index]
+        index = (self.grids[market] + 1) % len(self.ticks)
+        step = self.ticks[index]
         flow, now = self.flows[market], self.world.now_ns
         gone = [(s, p) for s in (d.BID, d.ASK) for p in flow.book[s] if p % step]
         rows = [row(now, market, d.LEVEL, s, p, 0) for s, p in gone]
@@ -523,8 +491,8 @@ class Simulation:
         """A market closes and pays a little later."""
         if self.status_of(market) in (d.CLOSED, d.SETTLED) or market in self.fates:
             return
-        if self.kalshi is not None:
-            self.kalshi.settle(market, word, delay_ns)
+        if self.modelled is not None:
+            self.modelled.settle(market, word, delay_ns)
             return
         self._set_status(market, d.CLOSED)
         self.world.after(delay_ns, self.pay, market, word)
@@ -536,6 +504,7 @@ class Simulation:
             self.world.effect(34)
         self.status[market] = d.SETTLED
         self.paid[market] = value
+        self.paid_ns = self.world.now_ns
         self.venue.feed([row(self.world.now_ns, market, d.SETTLE, qty=value, bits=bits)])
         if word == "amended":
             self.world.after(5 * SECOND, self.venue.amend, market, 0)
@@ -578,15 +547,6 @@ class Simulation:
         if not isinstance(verdict, Refusal) or not verdict.is_absurd:
             raise Violation("I10 absurd order", f"the gate passes {wish}")
         self.world.effect(76)
-
-
-WAITS = sum(
-    1 << bit
-    for bit in (
-        d.R_NO_BOOK, d.R_ONE_SIDED_BOOK, d.R_CROSSED_BOOK, d.R_VOLUME_PAUSE, d.R_NARROW_SPREAD,
-        d.R_DAILY_LOSS, d.R_HEAT, d.R_CUT_CASH, d.R_CUT_HEAT, d.R_TOO_CLOSE, d.R_NOT_SELECTED,
-    )
-)  # fmt: skip
 
 
 def _where(error: Exception) -> str:

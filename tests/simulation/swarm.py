@@ -6,11 +6,13 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Literal
 
-from simulation.catalogue import KALSHI_KNOBS, KNOBS
+from simulation.catalogue import KALSHI_KNOBS, KNOBS, POLYMARKET_KNOBS
 from simulation.world import SECOND
 
 POLYMARKET_ONLY = ("void", "void_alone", "final_late", "final_conflict", "void_storm")
 KALSHI_SHARE = 0.7  # of Kalshi seeds at the model of Kalshi, the rest at an exchange of no particular kind
+POLYMARKET_SHARE = 0.6  # the same of Polymarket seeds
+NOT_THERE = ("fee_noise", "group", "past_end")  # faults that no wallet at Polymarket can meet
 CALM_SHARE = 0.08  # of seeds without any fault: the engine must simply trade
 
 
@@ -34,7 +36,9 @@ class Options:
     clock_ns: int = 0
     small: bool = False  # buggified: small queues, short lives
     intensity: dict[str, float] = field(default_factory=dict)
-    adapter: Literal["generic", "kalshi"] = "generic"  # kalshi: the real adapter and Kalshi's own rules
+    adapter: Literal["generic", "kalshi", "polymarket"] = (
+        "generic"  # else: a real one, and its venue's own rules
+    )
     group_limit: int = 0  # contracts of an order group
 
     def without(self, knob: str) -> Options:
@@ -74,7 +78,7 @@ def draw(seed: int) -> Options:
         small=small,
         intensity=intensity,
     )
-    return _at_kalshi(options) if venue == "kalshi" else options
+    return _at_kalshi(options) if venue == "kalshi" else _at_polymarket(options)
 
 
 def _at_kalshi(options: Options) -> Options:
@@ -90,4 +94,20 @@ def _at_kalshi(options: Options) -> Options:
         group_limit=r.choice((5, 15, 40, 400)),
         life_ns=options.life_ns if options.small else r.choice((6, 10, 20)) * SECOND,  # renewed more often
         intensity=options.intensity | ({} if calm else knobs),
+    )
+
+
+def _at_polymarket(options: Options) -> Options:
+    """As `_at_kalshi`, for wallets at the model of Polymarket, where no order lives less than two minutes."""
+    r = Random(f"{options.seed}/polymarket options")
+    if r.random() >= POLYMARKET_SHARE:
+        return options
+    knobs = {knob: r.random() for knob in (*POLYMARKET_KNOBS, "private_twice") if r.random() < 0.5}
+    kept = {knob: level for knob, level in options.intensity.items() if knob not in NOT_THERE}
+    return replace(
+        options,
+        adapter="polymarket",
+        safety_ns=r.randint(25, 45) * SECOND,  # what is in doubt afterwards may take three minutes
+        life_ns=r.choice((130, 140, 150)) * SECOND,
+        intensity=kept | (knobs if options.intensity else {}),
     )

@@ -1,4 +1,4 @@
-"""Kalshi's numbers and times as the texts that its JSON carries."""
+"""Numbers and times as the texts that the JSON of the venues carries."""
 
 from __future__ import annotations
 
@@ -40,3 +40,16 @@ def moment_text(ns: int) -> str:
     """RFC 3339 with microseconds."""
     moment = datetime.fromtimestamp(ns // SECOND, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{ns % SECOND // 1_000:06d}Z"
+
+
+def plain_text(number: int, places: int) -> str:
+    """`number` units of 10**-places as the shortest decimal text, of either sign."""
+    whole, part = divmod(abs(number), 10**places)
+    text = f"{whole}.{part:0{places}d}".rstrip("0").rstrip(".")
+    return f"-{text}" if number < 0 else text
+
+
+def read_plain(text: str, places: int) -> int:
+    """Units of 10**-places of a decimal text."""
+    whole, _, part = text.partition(".")
+    return int(whole + part.ljust(places, "0"))

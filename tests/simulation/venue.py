@@ -291,6 +291,7 @@ class Venue:
             side=side,
             price=price,
             size=contracts * 1_000_000,
+            fee_micros=self.fee_of_hand(market, price, contracts * 1_000_000),
             maker=False,
             exch_ns=self.world.now_ns,
             venue_id=f"hand-{self._foreign}",
@@ -298,6 +299,10 @@ class Venue:
         self.version += 1
         self._done(hands.trade_foreign(self.exchange, self.world.now_ns, fill))
         return fill
+
+    def fee_of_hand(self, market: int, price: int, size: int) -> int:
+        """What somebody else on our account pays for a trade."""
+        return 0
 
     def set_status(self, status: hands.Status, *, told: bool) -> None:
         """The whole venue pauses, restarts, opens."""

@@ -13,6 +13,7 @@ from pr3dict.kernels import dtypes as d
 from simulation import people
 from simulation.flow import copy_for
 from simulation.kalshi_weather import KalshiWeather
+from simulation.polymarket_weather import PolymarketWeather
 from simulation.world import MS, SECOND
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class Weather:
         }
         if sim.kalshi is not None:
             self.befalls |= KalshiWeather(sim).befalls
+        elif sim.polymarket is not None:
+            self.befalls |= PolymarketWeather(sim).befalls
 
     def second(self) -> None:
         """One second of weather."""

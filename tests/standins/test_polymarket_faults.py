@@ -7,8 +7,8 @@ import aiohttp
 import pytest
 
 from standins.polymarket import HAZARDS, HOOKS, PolymarketStandIn, small_catalog, synthetic_catalog
+from standins.polymarket.book import book_hash
 from standins.polymarket.probe import Probe, agrees, run, still
-from standins.polymarket.public import book_hash
 from standins.polymarket.values import NO, YES
 
 ALWAYS = 1.0
@@ -428,6 +428,40 @@ def test_takers_wait_where_the_market_holds_them_back():
             order = await probe.order(killed["orderID"])
             assert order["status"].startswith("CANCELED_order couldn't be fully filled")
             agrees(server)
+
+    run(test())
+
+
+def test_what_waited_in_vain_rests_as_unmatched_until_somebody_takes_of_it():
+    async def test():
+        async with still(small_catalog(1, hold_s=3)) as server, Probe(server) as probe:
+            order = await probe.placed(price=0.52, size=10)
+            server.do("level", market="plain-0", side="ask", price="0.52", shares="0")
+            server.pass_time(3)
+            assert (await probe.order(order["orderID"]))["status"] == "UNMATCHED"
+            server.do("take", market="plain-0", taker="ask", price="0.52", shares="4")
+            seen = await probe.order(order["orderID"])
+            assert (seen["status"], seen["size_matched"]) == ("LIVE", "4")
+            assert (await probe.cancel(order["orderID"]))["canceled"] == [order["orderID"]]
+            agrees(server)
+
+    run(test())
+
+
+def test_the_start_of_a_game_moves_with_its_own_hour_in_the_catalogue():
+    async def test():
+        catalog = small_catalog(1, game_start_in_s=60.0, clears_at_start=True)
+        async with still(catalog) as server, Probe(server) as probe:
+            order = await probe.placed()
+            server.do("move_start", market="plain-0", in_s=120, by="book")
+            server.pass_time(61)
+            assert (await probe.order(order["orderID"]))["status"] == "LIVE"
+            server.pass_time(60)
+            assert (await probe.order(order["orderID"]))["status"] == "CANCELED"
+            condition = server.venue.markets[0].spec.condition
+            said = await probe.get(f"/clob-markets/{condition}")
+            listed = (await probe.get("/gamma/markets/keyset"))["markets"][0]
+            assert said["gst"] > listed["gameStartTime"]
 
     run(test())
 

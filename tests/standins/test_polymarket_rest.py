@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from standins.polymarket import small_catalog
+from standins.polymarket.book import book_hash
 from standins.polymarket.crypto import (
     ORDER_TYPE,
     address_of,
@@ -18,7 +19,6 @@ from standins.polymarket.crypto import (
     sign_digest,
 )
 from standins.polymarket.probe import Probe, agrees, run, still
-from standins.polymarket.public import book_hash
 from standins.polymarket.values import NO, SECOND, YES
 
 KEY = "0x" + "11" * 32

@@ -22,6 +22,8 @@ from pr3dict.strategies.presets import (
 )
 from pr3dict.venues.kalshi.settings import TABLE as KALSHI_TABLE
 from pr3dict.venues.kalshi.settings import KalshiConfig, build_kalshi
+from pr3dict.venues.polymarket.settings import TABLE as POLYMARKET_TABLE
+from pr3dict.venues.polymarket.settings import PolymarketConfig, build_polymarket
 
 _OTHERS = tuple(f"{table}." for table in (RISK_TABLE, PROGRAMME_TABLE, *VENUE_TABLES))
 
@@ -43,7 +45,7 @@ def load_config(
     tables = read_tables(text, str(file))
     build_risk(tables.get(RISK_TABLE), str(file))
     build_programme(tables.get(PROGRAMME_TABLE), str(file))
-    build_kalshi(tables.get(KALSHI_TABLE), str(file))
+    _check_venues(tables, str(file))
     return config
 
 
@@ -60,7 +62,7 @@ def load_configs(
     tables, source = _tables(file)
     given = list(assignments)
     own = [text for text in given if not text.strip().startswith(_OTHERS)]
-    build_kalshi(tables.get(KALSHI_TABLE), source, _single(KALSHI_TABLE, given))
+    _check_venues(tables, source, given)
     risk = build_risk(tables.get(RISK_TABLE), source, _single(RISK_TABLE, given))
     programme = build_programme(tables.get(PROGRAMME_TABLE), source, _single(PROGRAMME_TABLE, given))
     return (
@@ -79,6 +81,16 @@ def load_kalshi(file: Path | None = None, assignments: Iterable[str] = ()) -> Ka
     return build_kalshi(tables.get(KALSHI_TABLE), source, _single(KALSHI_TABLE, assignments))
 
 
+def load_polymarket(file: Path | None = None, assignments: Iterable[str] = ()) -> PolymarketConfig:
+    """The settings of `[polymarket]`, which `polymarket.key=value` assignments change.
+
+    Raises:
+        ConfigError: the file can't be read, or a setting in either is wrong.
+    """
+    tables, source = _tables(file)
+    return build_polymarket(tables.get(POLYMARKET_TABLE), source, _single(POLYMARKET_TABLE, assignments))
+
+
 def load_incentives(file: Path | None = None) -> tuple[IncentiveTerms, ...]:
     """The reward periods of `[programme]`; none where it has none.
 
@@ -88,6 +100,13 @@ def load_incentives(file: Path | None = None) -> tuple[IncentiveTerms, ...]:
     tables, source = _tables(file)
     programme = build_programme(tables.get(PROGRAMME_TABLE), source)
     return programme.incentives if programme is not None else ()
+
+
+def _check_venues(tables: dict[str, dict[str, Any]], source: str, assignments: Iterable[str] = ()) -> None:
+    """Raises `ConfigError` for a setting about a venue that is wrong, whether or not it is traded."""
+    given = list(assignments)
+    build_kalshi(tables.get(KALSHI_TABLE), source, _single(KALSHI_TABLE, given))
+    build_polymarket(tables.get(POLYMARKET_TABLE), source, _single(POLYMARKET_TABLE, given))
 
 
 def _tables(file: Path | None) -> tuple[dict[str, dict[str, Any]], str]:

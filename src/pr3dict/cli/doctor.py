@@ -22,15 +22,17 @@ from pr3dict.cli.venue_options import (
     SeriesOption,
     UrlOption,
     VenueOption,
-    access_of,
     check_venue,
+    env_of,
+    kalshi_of,
+    polymarket_of,
     selection_of,
 )
 from pr3dict.domain.errors import ConfigError, Pr3dictError, UsageError, WorkError
 from pr3dict.store.data_dir import DataDir
 
 if TYPE_CHECKING:
-    from pr3dict.runtime.kalshi_access import Selection
+    from pr3dict.runtime.venue_selection import Selection
 
 COMMITS: Final = 200
 SLOW_P99_US: Final = 50_000  # a new order waits for its commit
@@ -70,7 +72,7 @@ def doctor_command(
     series: SeriesOption = None,
     orders: Annotated[
         bool,
-        typer.Option("--orders", help="Also place, amend and cancel one tiny order far from the market."),
+        typer.Option("--orders", help="Also place and cancel one tiny order far from the market."),
     ] = False,
     confirm: Annotated[
         str | None, typer.Option("--confirm", metavar="live", help="Needed for --orders at prod.")
@@ -80,17 +82,17 @@ def doctor_command(
     """Check config, disk, clock, journal, latch, lease, kernels and limits before trading.
 
     Measures the disk with 200 synced commits in the data directory, which is made where it is missing. May
-    run beside the process. With --venue also the venue: key, scopes, limits, balances, leftover orders,
-    stream; the markets that are named say which balances are needed. Exit code 1 where a check failed;
-    warnings fail nothing.
+    run beside the process. With --venue also the venue: key or wallet, region, limits, balances, approvals,
+    leftover orders, stream; the markets that are named say which balances and approvals are needed. Exit
+    code 1 where a check failed; warnings fail nothing.
     """
     place = DataDir.of(data_dir)
     named = bool(market or event or series)
     if venue is None and (url is not None or named or orders):
-        raise UsageError("--url, --market, --event, --series and --orders need --venue kalshi")
+        raise UsageError("--url, --market, --event, --series and --orders need --venue")
     if confirm not in (None, "live"):
         raise UsageError(f"--confirm: {confirm!r} confirms nothing; the word is live")
-    if orders and env == "prod" and confirm != "live":
+    if orders and venue is not None and env_of(check_venue(venue), env) == "prod" and confirm != "live":
         raise UsageError("--orders places an order with real money at prod; add --confirm live")
     findings = list(examine(place, config))
     if venue is not None:
@@ -111,21 +113,50 @@ def doctor_command(
 
 
 def _examine_venue(
-    venue: str, env: str, url: str | None, place: DataDir, selection: Selection | None, *, orders: bool
+    venue: str,
+    env: str | None,
+    url: str | None,
+    place: DataDir,
+    selection: Selection | None,
+    *,
+    orders: bool,
 ) -> list[Finding]:
     """Everything about the venue; without a usable key what can be said without one."""
+    if check_venue(venue) == "kalshi":
+        return _examine_kalshi(env, url, place, selection, orders=orders)
+    return _examine_polymarket(env, url, place, selection, orders=orders)
+
+
+def _examine_kalshi(
+    env: str | None, url: str | None, place: DataDir, selection: Selection | None, *, orders: bool
+) -> list[Finding]:
     import asyncio
 
     from pr3dict.cli.doctor_kalshi import examine_selected, key_finding
 
-    check_venue(venue)
     try:
-        access = access_of(venue, env, url)
+        access = kalshi_of("kalshi", env, url)
     except ConfigError as error:
         if error.key in ("--url", "env"):
             raise
         return [key_finding(error)]
     return asyncio.run(examine_selected(access, place, selection, orders=orders))
+
+
+def _examine_polymarket(
+    env: str | None, url: str | None, place: DataDir, selection: Selection | None, *, orders: bool
+) -> list[Finding]:
+    """Without a usable wallet: time, version and region, which need none."""
+    import asyncio
+
+    from pr3dict.cli.doctor_polymarket import examine_selected
+
+    why = ""
+    try:
+        access = polymarket_of(env, url)
+    except ConfigError as error:
+        access, why = polymarket_of(env, url, key=False), str(error)
+    return asyncio.run(examine_selected(access, place, selection, orders=orders, why=why))
 
 
 def examine(place: DataDir, config: Path | None) -> Iterator[Finding]:

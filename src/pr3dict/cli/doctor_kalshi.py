@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -17,15 +16,22 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import aiohttp
 
 from pr3dict.cli.doctor import Finding, State
+from pr3dict.cli.doctor_venue import (
+    BookEar,
+    clock_finding,
+    in_order,
+    leftover_finding,
+    markets_finding,
+    runs_here,
+    stream_finding,
+    unanswered,
+)
 from pr3dict.cli.output import money
 from pr3dict.domain.errors import DataError, Pr3dictError, UsageError
-from pr3dict.domain.events import Control, FeedUp, Malformed
 from pr3dict.domain.units import NS_PER_HOUR, NS_PER_SECOND
-from pr3dict.kernels import dtypes as d
 from pr3dict.runtime.clock import EngineTime, SessionClock, SystemClock
 from pr3dict.runtime.kalshi_access import (
     ALSO,
-    Found,
     KalshiAccess,
     Selection,
     find_markets,
@@ -33,7 +39,6 @@ from pr3dict.runtime.kalshi_access import (
     key_place,
 )
 from pr3dict.store.data_dir import DataDir
-from pr3dict.store.lease import holder_of
 from pr3dict.venues.kalshi import models as m
 from pr3dict.venues.kalshi.frames import Frame
 from pr3dict.venues.kalshi.http import Query
@@ -45,7 +50,6 @@ if TYPE_CHECKING:
     from pr3dict.venues.kalshi.account_models import ApiKey, ApiKeys
 
 ANSWER_S: Final = 10.0
-STREAM_S: Final = 10.0
 # Demo took stamps that were 5 s off and refused 30 s: the limit lies between (measured by others).
 SKEW_WARN_NS: Final = 2 * NS_PER_SECOND
 SKEW_FAIL_NS: Final = 5 * NS_PER_SECOND
@@ -53,7 +57,6 @@ WINDOW_WARN_NS: Final = 24 * NS_PER_HOUR
 REGION_WARN_NS: Final = 7 * 24 * NS_PER_HOUR
 DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 WRITES: Final = frozenset({"write", "write::trade"})
-UNAUTHORISED: Final = (401, 403)
 
 Check = Callable[[], Awaitable[list[Finding]]]
 
@@ -93,14 +96,14 @@ async def examine_kalshi(
     patient = Patient(access, rest, clock, data_dir, lives)
     try:
         findings = [check_host(access)]
-        findings += await _all(check_time(patient), check_exchange(patient), check_schedule(patient))
+        findings += await in_order(check_time(patient), check_exchange(patient), check_schedule(patient))
         if access.signer is None:
             return [*findings, _no_key(access)]
         key = await check_key(patient)
         findings += key
         if key[0].state == "fail":
             return findings
-        findings += await _all(
+        findings += await in_order(
             check_limits(patient),
             check_costs(patient),
             check_balances(patient),
@@ -133,7 +136,7 @@ async def examine_selected(
                 KalshiRest(http), selection, now_ns=clock.now_ns(), direct_member=False
             )
             lives = markets.lives
-            found = [_markets(markets)]
+            found = [markets_finding(markets)]
         except (ReadFailedError, DataError) as error:
             found = _unanswered("markets", error)
         finally:
@@ -142,28 +145,9 @@ async def examine_selected(
     return [*rest, *found]
 
 
-def _markets(found: Found) -> Finding:
-    left = "; ".join(f"{ticker} {why}" for ticker, why in found.left_out[:3])
-    left += f" and {len(found.left_out) - 3} more" if len(found.left_out) > 3 else ""
-    figures = {"markets": len(found.lives), "left_out": len(found.left_out)}
-    if not found.lives:
-        return Finding("markets", "fail", f"none is left: {left or 'none is open'}", "name others", figures)
-    text = f"{len(found.lives)} can be traded" + (f"; left out: {left}" if left else "")
-    return Finding("markets", "ok", text, "", figures)
-
-
-async def _all(*checks: Awaitable[list[Finding]]) -> list[Finding]:
-    return [finding for part in await asyncio.gather(*checks) for finding in part]
-
-
 def _unanswered(name: str, error: Exception) -> list[Finding]:
     """What failed to be read."""
-    advice = "try again; https://status.kalshi.com may know more"
-    if isinstance(error, DataError):
-        advice = "report it: the venue says something that this version does not understand"
-    elif isinstance(error, ReadFailedError) and error.status in UNAUTHORISED:
-        advice = "the key lacks the scope for it"
-    return [Finding(name, "fail", str(error), advice)]
+    return unanswered(name, error, "https://status.kalshi.com", "the key lacks the scope for it")
 
 
 def _no_key(access: KalshiAccess) -> Finding:
@@ -190,13 +174,7 @@ async def check_time(patient: Patient) -> list[Finding]:
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         what = f"{patient.access.rest_url} did not answer ({type(error).__name__})"
         return [Finding("venue clock", "fail", what, "check the network and the address")]
-    sure_ns = max(0, abs(skew_ns) - rough_ns)
-    state: State = "fail" if sure_ns > SKEW_FAIL_NS else "warn" if sure_ns > SKEW_WARN_NS else "ok"
-    advice = (
-        "" if state == "ok" else "let a time service steer this clock: signatures of a wrong time are refused"
-    )
-    text = f"ours is {skew_ns / 1e9:+.1f} s from Kalshi's, give or take {rough_ns / 1e9:.1f} s"
-    return [Finding("venue clock", state, text, advice, {"skew_ns": skew_ns, "error_ns": rough_ns})]
+    return [clock_finding("Kalshi", skew_ns, rough_ns, SKEW_WARN_NS, SKEW_FAIL_NS)]
 
 
 async def _skew(patient: Patient) -> tuple[int, int]:
@@ -401,41 +379,13 @@ async def check_leftovers(patient: Patient) -> list[Finding]:
         )
     except (ReadFailedError, DataError) as error:
         return _unanswered("open orders", error)
-    holder = holder_of(patient.place.lease) if patient.place.lease.exists() else None
-    runs = f"process {holder.pid} trades in {patient.place.path}" if holder else ""
-    by_name = {"open orders": len(resting), "order groups": len(groups)}
-    findings = []
-    for name, count in by_name.items():
-        if not count or holder:
-            text = f"{count}" + (f"; {runs}" if runs else "") if count else "none"
-            findings.append(Finding(name, "ok", text, "", {"count": count}))
-            continue
-        advice = "a start in the same data directory takes its own up; cancel the others at Kalshi"
-        if name == "order groups":
-            advice = "a start makes its own; delete what nobody uses any more"
-        findings.append(Finding(name, "warn", f"{count} left over", advice, {"count": count}))
-    return findings
-
-
-class Ear:
-    """A sink that waits for the subscription and the first whole book."""
-
-    def __init__(self) -> None:
-        self.up = asyncio.Event()
-        self.whole = asyncio.Event()
-        self.why = ""
-
-    def put_rows(self, rows: d.Array) -> None:
-        """Market data."""
-        if (rows["bits"] & d.SNAP_LAST).any():
-            self.whole.set()
-
-    def push(self, event: Control) -> None:
-        """The link's life."""
-        if isinstance(event, FeedUp):
-            self.up.set()
-        elif isinstance(event, Malformed):
-            self.why = event.why
+    runs = runs_here(patient.place)
+    orders = "a start in the same data directory takes its own up; cancel the others at Kalshi"
+    unused = "a start makes its own; delete what nobody uses any more"
+    return [
+        leftover_finding("open orders", len(resting), runs, orders),
+        leftover_finding("order groups", len(groups), runs, unused),
+    ]
 
 
 async def check_stream(patient: Patient) -> list[Finding]:
@@ -444,27 +394,10 @@ async def check_stream(patient: Patient) -> list[Finding]:
         ticker = patient.lives[0].listing.ticker if patient.lives else await _any_market(patient.rest)
     except (ReadFailedError, DataError) as error:
         return _unanswered("stream", error)
-    ear = Ear()
+    ear = BookEar()
     markets = {ticker: 0} if ticker else {}
     streams = patient.access.streams(patient.clock, ear, markets, _ignore, private=True)
-    began_s = time.perf_counter()
-    streams.start()
-    try:
-        await asyncio.wait_for(ear.up.wait(), STREAM_S)
-        if markets:
-            await asyncio.wait_for(ear.whole.wait(), STREAM_S)
-    except TimeoutError:
-        text = f"{patient.access.ws_url} did not come up within {STREAM_S:g} s"
-        if ear.up.is_set():
-            text = f"no book of {ticker} came within {STREAM_S:g} s"
-        text += f" ({ear.why})" if ear.why else ""
-        return [Finding("stream", "fail", text, "check the network; a proxy may stop WebSockets")]
-    finally:
-        await streams.close()
-    took_ms = (time.perf_counter() - began_s) * 1000
-    text = f"market data and account subscribed in {took_ms:,.0f} ms"
-    text += f", first book of {ticker}" if ticker else "; no market is open to take a book of"
-    return [Finding("stream", "ok", text, "", {"ms": round(took_ms, 1)})]
+    return [await stream_finding(streams, ear, patient.access.ws_url, ticker)]
 
 
 def _ignore(_frame: Frame, _now_ns: int) -> None:

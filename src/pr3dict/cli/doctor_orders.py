@@ -6,17 +6,15 @@ this process die on the way, the exchange ends it by itself.
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
 from pr3dict.cli.doctor import Finding
+from pr3dict.cli.doctor_venue import LOOK_NS, WAIT_S, OrderEar, Step, comes_true
 from pr3dict.domain.errors import DataError
-from pr3dict.domain.events import Control, FeedUp
 from pr3dict.domain.units import NS_PER_SECOND, QTY_SCALE
-from pr3dict.kernels import dtypes as d
 from pr3dict.runtime.kalshi_access import KalshiAccess
 from pr3dict.venues.kalshi import account_models as a
 from pr3dict.venues.kalshi import models as m
@@ -31,55 +29,24 @@ from pr3dict.venues.session import Clock
 
 FAR: Final = 1_000  # price units between our bid and the best one, where there is such a market
 LIFE_NS: Final = 120 * NS_PER_SECOND
-WAIT_S: Final = 5.0
-LOOK_NS: Final = NS_PER_SECOND // 5
-LOOKS: Final = 25
 CANCEL_TRIES: Final = 5
 GONE: Final = 404
 
 
-class Step(Exception):
-    """A step that failed; `finding` says how."""
+class Failed(Step):
+    """A step of this trip that failed."""
 
-    def __init__(self, name: str, text: str, advice: str = "") -> None:
-        super().__init__(text)
-        self.finding = Finding(name, "fail", text, advice or "see docs/venues/kalshi.md")
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(name, text, "see docs/venues/kalshi.md")
 
 
-class Ear:
-    """Remembers the orders of the private stream, and calls whoever waits."""
-
-    def __init__(self) -> None:
-        self.up = asyncio.Event()
-        self.news = asyncio.Event()
-        self.seen: dict[str, str] = {}  # Kalshi's id to the newest status
-
-    def put_rows(self, rows: d.Array) -> None:
-        """Market data is of no interest here."""
-
-    def push(self, event: Control) -> None:
-        """The link's life."""
-        if isinstance(event, FeedUp):
-            self.up.set()
+class Ear(OrderEar):
+    """Hears Kalshi's private stream."""
 
     def hear(self, frame: Frame, _now_ns: int) -> None:
         """A frame about the account."""
         if isinstance(frame, OrderFrame):
-            self.seen[frame.msg.order_id] = frame.msg.status
-            self.news.set()
-
-    async def until(self, order_id: str, statuses: Sequence[str]) -> bool:
-        """Whether the order is heard of with one of these statuses in time."""
-
-        async def wait() -> None:
-            while self.seen.get(order_id) not in statuses:
-                self.news.clear()
-                await self.news.wait()
-
-        with suppress(TimeoutError):
-            await asyncio.wait_for(wait(), WAIT_S)
-            return True
-        return False
+            self.note(frame.msg.order_id, frame.msg.status)
 
 
 async def round_trip(
@@ -148,10 +115,8 @@ class Trip:
 
     async def go(self) -> None:
         """Every step; raises `Step` where one fails."""
-        try:
-            await asyncio.wait_for(self._ear.up.wait(), WAIT_S)
-        except TimeoutError:
-            raise Step("order", "the private stream did not come up; nothing was sent") from None
+        if not await self._ear.came_up():
+            raise Failed("order", "the private stream did not come up; nothing was sent")
         await self._make_group()
         await self._place()
         await self._see()
@@ -165,7 +130,7 @@ class Trip:
         answer = await self._orders.create_group(QTY_SCALE, shard=self._shard)
         self._may_group = answer.body is None and answer.outcome.verdict is Verdict.UNKNOWN
         if answer.body is None:
-            raise Step("order group", f"was not made on shard {self._shard}: {_why(answer)}")
+            raise Failed("order group", f"was not made on shard {self._shard}: {_why(answer)}")
         self._group_id = answer.body.order_group_id
         self._ok("order group", f"made on shard {self._shard}")
 
@@ -189,18 +154,18 @@ class Trip:
         answer = await self._orders.create(order)
         if answer.body is None:
             self._may_rest = answer.outcome.verdict is Verdict.UNKNOWN
-            raise Step("order", f"was not placed in {self._market.ticker}: {_why(answer)}")
+            raise Failed("order", f"was not placed in {self._market.ticker}: {_why(answer)}")
         self._order_id = answer.body.order_id
         at = f"{order.count} contracts at ${order.price}"
         self._ok("order", f"a bid of {at} rests in {self._market.ticker}")
 
     async def _see(self) -> None:
         """In the list of orders, and on the stream."""
-        if not await self._until(self._listed):
-            raise Step("order read", "the order does not appear in the list of orders")
+        if not await comes_true(self._listed, self._clock):
+            raise Failed("order read", "the order does not appear in the list of orders")
         self._ok("order read", "the order is in the list of orders")
         if not await self._ear.until(self._order_id, ("resting",)):
-            raise Step("order stream", f"nothing was heard of the order within {WAIT_S:g} s")
+            raise Failed("order stream", f"nothing was heard of the order within {WAIT_S:g} s")
         self._ok("order stream", "the order was heard on the private stream")
 
     async def _amend(self) -> None:
@@ -216,23 +181,23 @@ class Trip:
         )
         answer = await self._orders.amend(self._order_id, change)
         if answer.body is None:
-            raise Step("amendment", f"the expiry was not moved: {_why(answer)}")
+            raise Failed("amendment", f"the expiry was not moved: {_why(answer)}")
 
         async def moved() -> bool:
             order = await self._rest.order(self._order_id)
             return order.expiration_time is not None and seconds(int(order.expiration_time)) == until_s
 
-        if not await self._until(moved):
-            raise Step("amendment", "Kalshi took it but shows the expiry of before")
+        if not await comes_true(moved, self._clock):
+            raise Failed("amendment", "Kalshi took it but shows the expiry of before")
         self._ok("amendment", "the expiry was moved")
 
     async def _cancel(self) -> None:
         answer = await self._cancel_paced()
         if answer.body is None:
-            raise Step("cancel", f"the order was not cancelled: {_why(answer)}")
+            raise Failed("cancel", f"the order was not cancelled: {_why(answer)}")
         self._may_rest = False
         if not await self._ear.until(self._order_id, ("canceled",)):
-            raise Step("cancel", f"the cancel was taken but not heard on the stream within {WAIT_S:g} s")
+            raise Failed("cancel", f"the cancel was taken but not heard on the stream within {WAIT_S:g} s")
         self._ok("cancel", "the order was cancelled, and heard on the stream")
 
     async def _cancel_paced(self) -> Answer:
@@ -247,7 +212,7 @@ class Trip:
     async def _delete_group(self) -> None:
         answer = await self._orders.delete_group(self._group_id, shard=self._shard)
         if answer.body is None:
-            raise Step("group deleted", f"the order group {self._group_id} stays: {_why(answer)}")
+            raise Failed("group deleted", f"the order group {self._group_id} stays: {_why(answer)}")
         self._group_id = ""
         self._ok("group deleted", "nothing is left over")
 
@@ -318,15 +283,6 @@ class Trip:
     async def _listed(self) -> bool:
         listed = await self._rest.orders(ticker=self._market.ticker, status="resting")
         return any(order.order_id == self._order_id for order in listed)
-
-    async def _until(self, is_so: Callable[[], Awaitable[bool]]) -> bool:
-        """Look a few times: reads lag behind writes."""
-        for _ in range(LOOKS):
-            with suppress(ReadFailedError):
-                if await is_so():
-                    return True
-            await self._clock.sleep(LOOK_NS)
-        return False
 
 
 def _why(answer: Answer) -> str:

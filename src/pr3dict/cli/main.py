@@ -103,6 +103,12 @@ COMMANDS = (
         "Quote a market again that was paused or flattened.",
     ),
     CommandEntry(
+        "pairs",
+        "pr3dict.cli.pairs",
+        "pairs_command",
+        "Hold so many pairs of YES and NO in one market, by splits and merges.",
+    ),
+    CommandEntry(
         "journal",
         "pr3dict.cli.journal",
         "journal_app",
@@ -119,6 +125,12 @@ COMMANDS = (
         "pr3dict.cli.exchange",
         "exchange_command",
         "Serve the simulated exchange to other processes of this machine.",
+    ),
+    CommandEntry(
+        "signer",
+        "pr3dict.cli.signer",
+        "signer_command",
+        "Hold a Polymarket wallet's key in a process of its own, which signs within caps.",
     ),
     CommandEntry(
         "backtest",

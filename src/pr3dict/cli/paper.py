@@ -17,16 +17,18 @@ from pr3dict.cli.venue_options import (
     MaxMarketsOption,
     SeriesOption,
     UrlOption,
-    access_of,
+    check_venue,
+    kalshi_of,
+    polymarket_of,
     selection_of,
 )
 from pr3dict.domain.errors import UsageError
 
 if TYPE_CHECKING:
     from pr3dict.risk.limits import RiskConfig
-    from pr3dict.runtime.kalshi_access import KalshiAccess, Selection
     from pr3dict.runtime.spec import BacktestSpec
-    from pr3dict.venues.kalshi.settings import KalshiConfig
+    from pr3dict.runtime.venue_paper import PaperVenue
+    from pr3dict.runtime.venue_selection import Selection
 
 MAX_SPEED = 1_000_000.0
 MAX_PORT = 65_535
@@ -44,7 +46,9 @@ Speed = Annotated[
 VenueName = Annotated[
     str | None,
     typer.Option(
-        "--venue", metavar="VENUE", help="kalshi: trade on its live market data; fills are simulated."
+        "--venue",
+        metavar="VENUE",
+        help="kalshi or polymarket: trade on its live market data; fills are simulated.",
     ),
 ]
 Exchange = Annotated[
@@ -109,12 +113,13 @@ def paper_command(
     """Trade on paper, in recorded or live markets: the engine with journal, limits and operator commands.
 
     With --venue the market data are the venue's own as they come; orders stay on this machine, where a
-    simulated exchange fills them. That needs a key (one that may only read will do).
+    simulated exchange fills them. At Kalshi that needs a key (one that may only read will do), at Polymarket
+    no account at all.
     Ctrl-C stops it: cancel, confirm, close. Started again in the same data directory it goes on where it
     was. Exit code 3: the kill latch is set. docs/paper.md is the manual.
     """
     from pr3dict.cli.backtest import spec_of
-    from pr3dict.cli.config import load_configs, load_kalshi
+    from pr3dict.cli.config import load_configs
     from pr3dict.cli.report import check_target
 
     check_source(replay, tapes, exchange, venue)
@@ -124,7 +129,7 @@ def paper_command(
         raise UsageError(f"--seconds: {seconds} is not above 0")
     pace = parse_speed(speed)
     given = assignments or []
-    tables = ("risk.",) if venue is None else ("risk.", "kalshi.")
+    tables = ("risk.",) if venue is None else ("risk.", f"{venue}.")
     spec = spec_of(
         preset=preset,
         config=config,
@@ -144,8 +149,7 @@ def paper_command(
     elif venue is not None:
         check_live(run)
         selection = selection_of(market, event, series, max_markets)
-        kalshi = load_kalshi(config, given)
-        trade_venue(access_of(venue, env, url), kalshi, selection, run, data_dir)
+        trade_venue(paper_venue(venue, env, url, selection, config, given), run, data_dir)
     else:
         trade([*(replay or ()), *(tapes or ())], run, data_dir)
 
@@ -230,20 +234,42 @@ def trade_remote(address: str, run: Run, data_dir: Path | None) -> None:
     end(outcome)
 
 
-def trade_venue(
-    access: KalshiAccess, kalshi: KalshiConfig, selection: Selection, run: Run, data_dir: Path | None
-) -> None:
+def paper_venue(
+    venue: str,
+    env: str | None,
+    url: str | None,
+    selection: Selection,
+    config: Path | None,
+    assignments: list[str],
+) -> PaperVenue:
+    """The venue on whose data is traded, with its settings.
+
+    Raises:
+        UsageError: there is no such venue.
+        ConfigError: a setting is wrong, the address is not of the environment, or Kalshi's key is missing.
+    """
+    if check_venue(venue) == "kalshi":
+        from pr3dict.cli.config import load_kalshi
+        from pr3dict.runtime.kalshi_paper import KalshiPaper
+
+        return KalshiPaper(kalshi_of(venue, env, url), load_kalshi(config, assignments), selection)
+    from pr3dict.cli.config import load_polymarket
+    from pr3dict.runtime.polymarket_paper import PolymarketPaper
+
+    access = polymarket_of(env, url, key=False)
+    return PolymarketPaper(access, load_polymarket(config, assignments), selection)
+
+
+def trade_venue(venue: PaperVenue, run: Run, data_dir: Path | None) -> None:
     """Trade on a venue's live market data, and leave with the session's exit code."""
     from dataclasses import replace
 
     from pr3dict.cli.session import Watcher, end, outcome_json, run_session, show_outcome
-    from pr3dict.runtime.kalshi_paper import KalshiPaperSpec
+    from pr3dict.runtime.venue_paper import VenuePaperSpec
     from pr3dict.store.data_dir import DataDir
 
     place = DataDir.of(data_dir)
-    spec = KalshiPaperSpec(
-        access, kalshi, selection, run.spec, run.risk, place, seconds=run.seconds, view_s=VIEW_S
-    )
+    spec = VenuePaperSpec(venue, run.spec, run.risk, place, seconds=run.seconds, view_s=VIEW_S)
     with messages.status("Loading the brain (compiled once, up to two minutes)..."):
         warm_engine()
     quiet = run.as_json and not run.headless

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,9 +25,9 @@ from pr3dict.cli.venue_options import (
 from pr3dict.domain.errors import UsageError
 
 if TYPE_CHECKING:
-    from pr3dict.runtime.kalshi_access import Found
-    from pr3dict.runtime.kalshi_follow import Followed
-    from pr3dict.runtime.kalshi_record import Recorded, RecordSpec
+    from pr3dict.runtime.venue_follow import Followed
+    from pr3dict.runtime.venue_record import Recorded, RecordSpec
+    from pr3dict.runtime.venue_selection import AnyFound
 
 LINE_S = 5.0  # between two progress lines
 MOST_ROWS = 40  # of a table for a person; `--json` is always complete
@@ -50,15 +51,15 @@ def record_command(
 ) -> None:
     """Record books, trades and the life of live markets as tapes, with every hole marked.
 
-    Needs a key, for the venue's stream takes none without; no order is ever sent. Ctrl-C ends it and writes
-    the tapes. What a crash leaves is read by `pr3dict import recording`.
+    At Kalshi it needs a key, for its stream takes none without; at Polymarket nothing. No order is ever sent.
+    Ctrl-C ends it and writes the tapes. What a crash leaves is read by `pr3dict import recording`.
     """
-    from pr3dict.runtime.kalshi_record import RecordSpec
+    from pr3dict.runtime.venue_record import RecordSpec
 
     selection = selection_of(market, event, series, max_markets)
     if seconds is not None and not seconds > 0:
         raise UsageError(f"--seconds: {seconds} is not above 0")
-    access = access_of(venue, env, url)
+    access = access_of(venue, env, url, key=venue != "polymarket")
     if out is None:
         raise UsageError("--out is missing: name the folder for the tapes")
     watcher = Lines(quiet=as_json)
@@ -67,12 +68,12 @@ def record_command(
     if as_json:
         output.print_json(record_json(recorded))
     else:
-        _show(recorded)
+        _show(recorded, watcher.titles)
 
 
 async def _record(spec: RecordSpec) -> Recorded:
     from pr3dict.runtime.clock import EngineTime, SessionClock, SystemClock
-    from pr3dict.runtime.kalshi_record import record, stopping
+    from pr3dict.runtime.venue_record import record, stopping
 
     stop = asyncio.Event()
     with stopping(stop):
@@ -83,11 +84,14 @@ class Lines:
     """Says on stderr how a recording goes: a line now and then."""
 
     def __init__(self, *, quiet: bool) -> None:
+        self.titles: dict[str, str] = {}  # of markets whose ticker is a hash that says nothing
         self._quiet = quiet
         self._shown_s = 0.0
 
-    def found(self, found: Found) -> None:
+    def found(self, found: AnyFound) -> None:
         """Which markets are followed, and how many are not."""
+        listings = (life.listing for life in found.lives)
+        self.titles = {one.ticker: one.title for one in listings if one.ticker.startswith("0x")}
         if not self._quiet:
             left = f"; {len(found.left_out):,} were left out" if found.left_out else ""
             output.messages.print(f"Recording {len(found.lives):,} markets{left}. Ctrl-C ends it.")
@@ -132,7 +136,7 @@ def record_json(recorded: Recorded) -> dict[str, object]:
     }
 
 
-def _show(recorded: Recorded) -> None:
+def _show(recorded: Recorded, titles: Mapping[str, str]) -> None:
     from rich.markup import escape
 
     heard = recorded.followed
@@ -141,7 +145,8 @@ def _show(recorded: Recorded) -> None:
     busiest = sorted(heard.rows, key=lambda ticker: -heard.rows[ticker])
     for ticker in busiest[:MOST_ROWS]:
         counts = (heard.rows[ticker], heard.trades[ticker], heard.gaps[ticker])
-        view.add_row(escape(ticker), *(f"{count:,}" for count in counts))
+        name = escape(titles.get(ticker, ticker))
+        view.add_row(name, *(f"{count:,}" for count in counts))
     output.console.print(view)
     if len(busiest) > MOST_ROWS:
         output.console.print(f"... and {len(busiest) - MOST_ROWS:,} more (all of them with --json)")

@@ -93,14 +93,14 @@ def _terms(file: Path | None) -> ProgrammeConfig | None:
     return found
 
 
-def _stated(place: DataDir, venue: str, env: str, url: str | None) -> ProgrammeConfig:
+def _stated(place: DataDir, venue: str, env: str | None, url: str | None) -> ProgrammeConfig:
     import asyncio
 
-    from pr3dict.cli.venue_options import access_of
+    from pr3dict.cli.venue_options import kalshi_of
     from pr3dict.runtime.clock import EngineTime, SessionClock, SystemClock
     from pr3dict.runtime.kalshi_incentives import journaled_tickers, stated_terms
 
-    access = access_of(venue, env, url, key=False)
+    access = kalshi_of(venue, env, url, key=False)
     clock = SessionClock(EngineTime(SystemClock()))
     return asyncio.run(stated_terms(access, journaled_tickers(place), clock))
 

@@ -19,6 +19,7 @@ from pr3dict.cli.venue_options import (
     SeriesOption,
     UrlOption,
     VenueOption,
+    check_venue,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from pr3dict.runtime.scan import Judged
     from pr3dict.strategies.selection import Candidate, Ranking
 
-VENUES = ("kalshi", "polymarket")
 MOST_ROWS = 1_000  # of the rejected, for a person; `--json` is always complete
 WATCH_S = 60.0
 CANDIDATES = 50
@@ -64,10 +64,7 @@ def _check_words(tapes: list[str] | None, at: str | None, live: LiveWords) -> No
     from pr3dict.domain.errors import UsageError
 
     if live.venue is not None:
-        if live.venue not in VENUES:
-            raise UsageError(f"--venue: there is no venue {live.venue!r}; choose one of {', '.join(VENUES)}")
-        if live.venue != "kalshi":
-            raise UsageError(f"--venue: {live.venue} can't be reached in this version; name tapes instead")
+        check_venue(live.venue)
         if tapes or at is not None:
             raise UsageError("--venue judges live markets as they are; leave out tapes and --at")
         if not live.watch_s >= 0:
@@ -76,16 +73,16 @@ def _check_words(tapes: list[str] | None, at: str | None, live: LiveWords) -> No
             raise UsageError(f"--candidates: {live.candidates} is not at least 1")
         return
     if live.is_given:
-        raise UsageError("--url, --market, --event, --series and --max-markets need --venue kalshi")
+        raise UsageError("--url, --market, --event, --series and --max-markets need --venue")
     if not tapes:
-        raise UsageError("no tape was named; give files or folders of *.parquet tapes, or --venue kalshi")
+        raise UsageError("no tape was named; give files or folders of *.parquet tapes, or --venue")
 
 
 class LiveWords(NamedTuple):
     """What a command line says about live markets."""
 
     venue: str | None
-    env: str
+    env: str | None
     url: str | None
     markets: list[str] | None
     events: list[str] | None
@@ -284,8 +281,8 @@ def scan_command(
     """Rank recorded or live markets by what quoting them would earn, with the reason for each rejection.
 
     Live markets are filtered by their listing; the most promising ones are watched for a while, over the
-    stream with a key, by polling without one. The score is the expected net capture an hour over the dollars
-    that quoting locks; every part of it is shown. docs/selection.md defines each figure.
+    stream (at Kalshi with a key; without one they are polled). The score is the expected net capture an hour
+    over the dollars that quoting locks; every part of it is shown. docs/selection.md defines each figure.
     """
     from pr3dict.cli.config import load_config
 

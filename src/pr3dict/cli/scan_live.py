@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -10,14 +12,16 @@ from rich.markup import escape
 from pr3dict.cli.output import console, decimal_string, dollars, messages, money, print_json, table
 from pr3dict.cli.scan import LiveWords, answer_json, show_ranking
 from pr3dict.cli.venue_options import access_of, selection_of
+from pr3dict.domain.units import PRICE_SCALE
 
 if TYPE_CHECKING:
-    from pr3dict.runtime.kalshi_scan import Incentive, LiveScan, LiveScanSpec, Terms
+    from pr3dict.runtime.venue_scan import Incentive, LiveScan, LiveScanSpec, Terms
     from pr3dict.strategies.config import MarketMakingConfig
-    from pr3dict.strategies.selection import Ranking
+    from pr3dict.strategies.selection import Candidate, Ranking
 
 MOST_ROWS = 40  # of a table for a person; `--json` is always complete
 MICRO = 1_000_000
+NAMES = {"kalshi": "Kalshi", "polymarket": "Polymarket"}
 
 
 def scan_venue(words: LiveWords, config: MarketMakingConfig, *, as_json: bool) -> None:
@@ -26,12 +30,12 @@ def scan_venue(words: LiveWords, config: MarketMakingConfig, *, as_json: bool) -
     Raises:
         ConfigError: a key that is set can't be used, or the address is not of the environment.
     """
-    from pr3dict.runtime.kalshi_scan import LiveScanSpec
+    from pr3dict.runtime.venue_scan import LiveScanSpec
     from pr3dict.strategies.selection import Ranking, ranking
 
     access = access_of(words.venue, words.env, words.url, key=False)
     selection = selection_of(words.markets, words.events, words.series, words.max_markets)
-    with messages.status("asking Kalshi") as status:
+    with messages.status(f"asking {NAMES[access.venue]}") as status:
         spec = LiveScanSpec(
             access,
             selection,
@@ -46,14 +50,20 @@ def scan_venue(words: LiveWords, config: MarketMakingConfig, *, as_json: bool) -
         print_json(live_json(seen, found, access.account))
         return
     waiting = [one for one in found.unscored if one.name not in seen.watched]
-    watched = tuple(one for one in found.unscored if one.name in seen.watched)
-    show_ranking(Ranking(found.ranked, watched, found.rejected[:MOST_ROWS]))
+    watched = [one for one in found.unscored if one.name in seen.watched]
+    shown = (found.ranked, watched, found.rejected[:MOST_ROWS])
+    show_ranking(Ranking(*(_labelled(group, seen.labels) for group in shown)))
     _show_rest(seen, found, len(waiting), account=access.account)
+
+
+def _labelled(group: Iterable[Candidate], labels: Mapping[str, str]) -> tuple[Candidate, ...]:
+    """The same markets under the names that a person knows them by."""
+    return tuple(replace(one, name=labels[one.name]) for one in group)
 
 
 async def _scan(spec: LiveScanSpec) -> LiveScan:
     from pr3dict.runtime.clock import EngineTime, SessionClock, SystemClock
-    from pr3dict.runtime.kalshi_scan import scan_live
+    from pr3dict.runtime.venue_scan import scan_live
 
     return await scan_live(spec, SessionClock(EngineTime(SystemClock())))
 
@@ -62,7 +72,8 @@ def live_json(seen: LiveScan, found: Ranking, account: str) -> dict[str, object]
     """As the scan of tapes, with what only a venue tells."""
 
     def more(name: str) -> dict[str, object]:
-        return {"watched": name in seen.watched, **terms_json(seen.terms[name])}
+        label = seen.labels[name]
+        return {"label": label, "watched": name in seen.watched, **terms_json(seen.terms[name])}
 
     return answer_json(seen.judged, found, None, more) | {
         "account": account,
@@ -79,6 +90,7 @@ def terms_json(terms: Terms) -> dict[str, object]:
         "maker_fee_ppm": terms.maker_ppm,
         "fee_changes": list(terms.fee_moves),
         "contracts_24h": None if terms.volume_24h is None else terms.volume_24h / MICRO,
+        "dollars_24h": None if terms.dollars_24h is None else decimal_string(dollars(terms.dollars_24h)),
         "programmes": [
             {
                 "kind": one.kind,
@@ -88,6 +100,7 @@ def terms_json(terms: Terms) -> dict[str, object]:
                 "end_ns": one.end_ns,
                 "target_contracts": None if one.target is None else one.target / MICRO,
                 "discount": None if one.discount_ppm is None else one.discount_ppm / MICRO,
+                "max_spread": None if one.max_spread is None else one.max_spread / PRICE_SCALE,
             }
             for one in terms.incentives
         ],
@@ -102,8 +115,9 @@ def _show_rest(seen: LiveScan, found: Ranking, waiting: int, *, account: str) ->
         for name in fit[:MOST_ROWS]:
             terms = seen.terms[name]
             fee = "; ".join([terms.fee, *(f"then {text}" for text in terms.fee_moves)])
-            volume = "-" if terms.volume_24h is None else f"{terms.volume_24h / MICRO:,.0f}"
-            view.add_row(escape(name), escape(fee), _programmes(terms.incentives), volume)
+            view.add_row(
+                escape(seen.labels[name]), escape(fee), _programmes(terms.incentives), _volume(terms)
+            )
         console.print(view)
         console.print()
     if len(found.rejected) > MOST_ROWS:
@@ -118,6 +132,13 @@ def _show_rest(seen: LiveScan, found: Ranking, waiting: int, *, account: str) ->
         console.print(note, markup=False)
     text = f"{account}: {len(seen.judged):,} markets listed, {len(seen.watched):,} watched"
     messages.print(f"{text} for {seen.watched_s:,.0f} s", style="dim", markup=False)
+
+
+def _volume(terms: Terms) -> str:
+    """Contracts of a day, or dollars where the venue states those."""
+    if terms.volume_24h is not None:
+        return f"{terms.volume_24h / MICRO:,.0f}"
+    return "-" if terms.dollars_24h is None else f"${terms.dollars_24h / MICRO:,.0f}"
 
 
 def _programmes(incentives: tuple[Incentive, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -42,6 +43,22 @@ def short_names(tickers: Sequence[str], width: int) -> list[str]:
     ):
         words = [word[1:] for word in words]
     return [_cut("-".join(word), width) for word in words]
+
+
+def market_names(markets: Sequence[Status], width: int) -> list[str]:
+    """Short names of markets: their tickers, or their titles where a ticker is a hash that says nothing."""
+    names = [
+        market["title"] if market["ticker"].startswith("0x") and market["title"] else market["ticker"]
+        for market in markets
+    ]
+    twice = {name for name, count in Counter(names).items() if count > 1}
+    return short_names(
+        [
+            f"{name} {market['ticker'][-4:]}" if name in twice else name
+            for name, market in zip(names, markets, strict=True)
+        ],
+        width,
+    )
 
 
 def _cut(text: str, width: int) -> str:
@@ -159,7 +176,7 @@ def market_table(status: Status, width: int) -> Table:
     view.columns[-1].justify = "left"
     view.columns[-1].max_width = STATE_WIDTH if not wide else None
     markets = status["markets"]
-    names = short_names([m["ticker"] for m in markets], WIDE_NAME_WIDTH if wide else NAME_WIDTH)
+    names = market_names(markets, WIDE_NAME_WIDTH if wide else NAME_WIDTH)
     for name, market in zip(names, markets, strict=True):
         cells = [
             escape(name),
@@ -203,8 +220,9 @@ def fill_table(status: Status, count: int) -> Table:
     view.columns[-1].justify = "left"
     view.columns[-1].no_wrap = True
     shown = list(reversed(status["fills"][-count:]))
-    tickers = [market["ticker"] for market in status["markets"]]
-    names = dict(zip(tickers, short_names(tickers, WIDE_NAME_WIDTH), strict=True))
+    markets = status["markets"]
+    tickers = [market["ticker"] for market in markets]
+    names = dict(zip(tickers, market_names(markets, WIDE_NAME_WIDTH), strict=True))
     for fill in shown:
         name = names.get(fill["ticker"], fill["ticker"])
         view.add_row(

@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
     from pr3dict.engine.view import EngineView
     from pr3dict.runtime.journal_tail import JournalTail
-    from pr3dict.runtime.kalshi_paper import KalshiPaperSpec
     from pr3dict.runtime.live import LiveSpec
     from pr3dict.runtime.paper import Log, PaperResult, PaperSpec
     from pr3dict.runtime.paper_result import SessionResult
     from pr3dict.runtime.remote import RemoteSpec
+    from pr3dict.runtime.venue_paper import VenuePaperSpec
     from pr3dict.store.data_dir import DataDir
     from pr3dict.store.journal_verify import Verified
     from pr3dict.store.latch import Latch
 
-    Spec = PaperSpec | KalshiPaperSpec | RemoteSpec | LiveSpec
+    Spec = PaperSpec | VenuePaperSpec | RemoteSpec | LiveSpec
 
 FRAME_S: Final = 0.2
 LINE_S: Final = 5.0  # between two progress lines
@@ -68,7 +68,7 @@ class Watcher:
         self._began_s = time.monotonic()
         self._tail_due_s = self._shown_s = 0.0
         self._before: tuple[float, EngineView] | None = None
-        self._figures: dict[str, int] = {}
+        self._figures: dict[str, dict[str, int]] = {}
         self._rates: dict[str, float | None] = {"messages_per_s": None, "steps_per_s": None, "pace": None}
 
     @property
@@ -105,9 +105,9 @@ class Watcher:
         else:
             messages.print(progress_line(self.status), markup=True)
 
-    def take_figures(self, figures: Mapping[str, int]) -> None:
-        """What the venue's adapter counts."""
-        self._figures = dict(figures)
+    def take_figures(self, figures: Mapping[str, Mapping[str, int]]) -> None:
+        """What the venues' adapters count."""
+        self._figures = {venue: dict(counts) for venue, counts in figures.items()}
 
     def take(self, view: EngineView, now_s: float, *, last: bool = False) -> None:
         """Make the status of a view; of the `last` one with all that the journal has."""
@@ -119,7 +119,7 @@ class Watcher:
         status["uptime_s"] = round(now_s - self._began_s, 3)
         self._measure(view, now_s)
         status["rates"] |= self._rates
-        status["adapters"] = {"kalshi": self._figures} if self._figures else {}
+        status["adapters"] = self._figures
         if last or now_s >= self._tail_due_s:
             self._look_at_journal()
             self._tail_due_s = now_s + TAIL_S
@@ -189,7 +189,7 @@ class Outcome(NamedTuple):
 def run_session(spec: Spec, watcher: Watcher, *, draw: bool) -> Outcome:
     """Trade under the eyes of `watcher`, then work out what came of it and verify the journal.
 
-    `draw` keeps what a report draws. Raises as `run_paper`, `run_remote`, `run_live` or `run_kalshi_paper`.
+    `draw` keeps what a report draws. Raises as `run_paper`, `run_remote`, `run_live` or `run_venue_paper`.
     """
     import logging
 
@@ -220,13 +220,13 @@ def _run(spec: Spec, log: Log) -> PaperResult:
 
     if isinstance(spec, PaperSpec):
         return run_paper(spec, log)
-    from pr3dict.runtime.kalshi_paper import KalshiPaperSpec, run_kalshi_paper
     from pr3dict.runtime.live import LiveSpec, run_live
     from pr3dict.runtime.remote import run_remote
+    from pr3dict.runtime.venue_paper import VenuePaperSpec, run_venue_paper
 
     if isinstance(spec, LiveSpec):
         return run_live(spec, log)
-    return run_kalshi_paper(spec, log) if isinstance(spec, KalshiPaperSpec) else run_remote(spec, log)
+    return run_venue_paper(spec, log) if isinstance(spec, VenuePaperSpec) else run_remote(spec, log)
 
 
 def _figures(spec: PaperSpec, result: PaperResult, *, draw: bool) -> SessionResult:

@@ -10,6 +10,7 @@ import sys
 from pr3dict.risk import reference as risk
 from pr3dict.strategies.reference import sections
 from pr3dict.venues.kalshi.settings import KalshiConfig
+from pr3dict.venues.polymarket.settings import PolymarketConfig
 
 KALSHI = """
 # Settings of Kalshi
@@ -24,10 +25,24 @@ direct_member = true
 ```
 """
 
+POLYMARKET = """
+# Settings of Polymarket
+
+Generated from `pr3dict.venues.polymarket.settings.PolymarketConfig`: the `[polymarket]` table, or
+`--set polymarket.key=value`. What the adapter does with them is in [polymarket.md](../venues/polymarket.md).
+
+```toml
+[polymarket]
+merge_threshold = 50
+in_play = true
+```
+"""
+
 
 def render() -> str:
     """The whole page in Markdown."""
-    return risk.render() + KALSHI + "".join(sections(KalshiConfig))
+    kalshi, polymarket = ("".join(sections(kind)) for kind in (KalshiConfig, PolymarketConfig))
+    return risk.render() + KALSHI + kalshi + POLYMARKET + polymarket
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What the engine asks the world to do: the only way out of it, as one frozen value each.
 
 Units as in `domain/events.py`. A `Place` is made by `risk/gate.py` only (a test holds it) and leaves the
-machine only after the journal has it; cancels never wait.
+machine only after the journal has it, and so does an `Operate`; cancels never wait.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from pr3dict.domain.events import snake_case
+from pr3dict.domain.events import Operation, snake_case
 from pr3dict.domain.market import Venue
 
 Severity = Literal["low", "medium", "high", "critical"]
@@ -111,6 +111,33 @@ class Resubscribe(Command, frozen=True, kw_only=True, tag=snake_case):
     market: int
 
 
+class PrepareOperation(Command, frozen=True, kw_only=True, tag=snake_case):
+    """Make an operation ready without beginning it: `OperationPrepared`, or `OperationEnded` without name."""
+
+    market: int
+    operation: Operation
+    size: int  # at most; micro-contracts of pairs, of a redemption both kinds
+
+
+class Operate(Command, frozen=True, kw_only=True, tag=snake_case):
+    """Carry a prepared operation out; leaves only once it is journaled. Answered by `OperationEnded`."""
+
+    market: int
+    operation: Operation
+    size: int
+    name: str
+
+
+class FollowOperation(Command, frozen=True, kw_only=True, tag=snake_case):
+    """Find out what became of an operation of an earlier process; it is not begun again."""
+
+    market: int
+    operation: Operation
+    size: int
+    name: str
+    venue_id: str = ""
+
+
 class SetLatch(Command, frozen=True, kw_only=True, tag=snake_case):
     """Write the kill latch to disk before anything else is done."""
 
@@ -154,5 +181,6 @@ OrderCommand = Place | Cancel | Reduce | Renew
 Action = (
     Place | Cancel | Reduce | Renew | CancelAll
     | ReadOrders | ReadOrder | ReadFills | ReadPositions | ReadBalance | ReadBook | Resubscribe
+    | PrepareOperation | Operate | FollowOperation
     | SetLatch | ClearLatch | Alert | Answer | Exit
 )  # fmt: skip

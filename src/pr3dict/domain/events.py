@@ -20,6 +20,7 @@ from pr3dict.domain.market import PriceGrid, Venue
 
 Request = Literal["place", "cancel", "reduce", "renew"]
 Read = Literal["orders", "order", "fills", "positions", "balance", "book"]
+Operation = Literal["merge", "split", "redeem"]  # on the tokens of a wallet, by a contract of the venue's
 
 
 def snake_case(name: str) -> str:
@@ -399,12 +400,55 @@ class Settled(Event, frozen=True, kw_only=True, tag=snake_case):
 
 
 class Merged(Event, frozen=True, kw_only=True, tag=snake_case):
-    """Pairs of YES and NO became cash, confirmed."""
+    """Pairs of YES and NO became cash, confirmed; a negative number: cash became pairs."""
 
     market: int
     pairs: int
     exch_ns: int = 0  # 0: when we heard of it
     merge_id: str = ""  # the venue's id, so that a repeated notice counts once
+
+
+class OperationsUp(Event, frozen=True, kw_only=True, tag=snake_case):
+    """The venue's adapter carries out operations on the wallet's tokens from now on.
+
+    `merge_from`: what frees at least this much is worth one; micro-contracts of pairs, or micros.
+    """
+
+    venue: Venue
+    merge_from: int
+
+
+class OperationPrepared(Event, frozen=True, kw_only=True, tag=snake_case):
+    """An operation that could leave now: `name` is its own for ever, under it it can happen once at most.
+
+    `size`: pairs, at most as many as were asked for; of a redemption, contracts of both kinds.
+    """
+
+    market: int
+    operation: Operation
+    size: int
+    name: str
+
+
+class OperationTaken(Event, frozen=True, kw_only=True, tag=snake_case):
+    """The venue took an operation and will carry it out; `venue_id` is what it calls it."""
+
+    market: int
+    name: str
+    venue_id: str
+
+
+class OperationEnded(Event, frozen=True, kw_only=True, tag=snake_case):
+    """An operation is over: confirmed on the chain, surely without effect, or never begun (no name).
+
+    What it did to pairs and cash is said by `Merged`, before.
+    """
+
+    market: int
+    operation: Operation
+    name: str = ""
+    done: bool = False
+    why: str = ""
 
 
 class Transferred(Event, frozen=True, kw_only=True, tag=snake_case):
@@ -451,6 +495,15 @@ class Flatten(Event, frozen=True, kw_only=True, tag=snake_case):
     who: str
     market: int
     max_slippage_micros: int
+
+
+class KeepPairs(Event, frozen=True, kw_only=True, tag=snake_case):
+    """Hold this many pairs of YES and NO of one market, micro-contracts; what is beyond them becomes cash."""
+
+    command_id: str
+    who: str
+    market: int
+    pairs: int
 
 
 # --- what the engine concludes by itself; journaled, so that a fold needs no timers ------------------
@@ -509,6 +562,7 @@ Control = (
     | Filled | FillFinal | FillVoided
     | OrdersRead | OrderRead | FillsRead | PositionsRead | BalanceRead | BookRead | QueueRead | ReadFailed
     | FeedUp | FeedDown | FeedAlive | BookInvalid | Malformed | VenueStatus | Settled | Merged | Transferred
-    | Halt | Resume | PauseMarket | Flatten
+    | OperationsUp | OperationPrepared | OperationTaken | OperationEnded
+    | Halt | Resume | PauseMarket | Flatten | KeepPairs
     | TimedOut | Presumed | DayStarted | Held | Tripped | Released
 )  # fmt: skip

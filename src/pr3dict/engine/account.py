@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from pr3dict.domain import commands as c
 from pr3dict.domain import events as e
-from pr3dict.domain.errors import DataError
 from pr3dict.domain.market import Venue
 from pr3dict.domain.order import CLOSED_STATES
+from pr3dict.engine.account_state import decode_state, encode_state
 from pr3dict.engine.effects import NOTHING, Anomaly, Effects, Outbox, Report
-from pr3dict.engine.fills import LedgerState, MarketLedger, Position, is_same_fill
+from pr3dict.engine.fills import MarketLedger, Position, is_same_fill
+from pr3dict.engine.operations import Operations
 from pr3dict.engine.orders import Orders
 from pr3dict.engine.reconcile import (
-    ReadsState,
     VenueReads,
     cash_difference_micros,
     compare_orders,
@@ -48,10 +46,11 @@ class Account:
         self._started_ns = -1  # of the newest process
         self._began_ns = -1  # of the first one
         self._venues: dict[int, Venue] = {}  # of each market
-        self._ledgers: dict[int, MarketLedger] = {}
+        self.ledgers: dict[int, MarketLedger] = {}
         self._reads: dict[Venue, VenueReads] = {}
         self._settled: dict[int, int] = {}  # markets whose fills are still kept, to when they paid out
         self._transfers: dict[str, None] = {}
+        self.operations = Operations()
         self._out = Outbox()
         self.orders = Orders(terms, self._venues, self._out)
         self._handlers = self._table()
@@ -79,6 +78,9 @@ class Account:
             e.FillVoided: self._on_voided,
             e.Settled: self._on_settled,
             e.Merged: self._on_merged,
+            e.OperationTaken: lambda _now_ns, event: self.operations.taken(event),
+            e.OperationEnded: lambda _now_ns, event: self.operations.ended(event),
+            e.KeepPairs: lambda _now_ns, event: self.operations.keep(event, self.ledgers.get(event.market)),
             e.Transferred: self._on_transferred,
             e.OrdersRead: self._on_orders_read,
             e.FillsRead: self._on_fills_read,
@@ -126,6 +128,8 @@ class Account:
             self.orders.renew_sent(now_ns, command)
         elif isinstance(command, c.ReadOrder):
             self.orders.read_sent(now_ns, command.order_id)
+        elif isinstance(command, c.Operate):
+            self.operations.sent(self._venues[command.market], command)
         elif isinstance(command, c.CancelAll):
             for order in self._opened(command.venue):
                 self.orders.cancel_sent(now_ns, order.order_id)
@@ -139,7 +143,7 @@ class Account:
         moved = [
             e.Transferred(venue=venue, amount_micros=reads.unexplained_micros, why="unexplained")
             for venue, reads in self._reads.items()
-            if reads.is_money_moved()
+            if self._money_moved_ns(reads) <= now_ns
         ]
         merged = [
             e.Merged(market=market, pairs=pairs)
@@ -163,9 +167,17 @@ class Account:
         at_ns = self.orders.next_due_ns
         for reads in self._reads.values():
             at_ns = min(at_ns, *reads.next_read_ns.values())
-            if reads.pairs or (reads.unexplained_micros and reads.is_money_moved()):
+            if reads.pairs:
                 at_ns = min(at_ns, reads.changed_ns)
+            at_ns = min(at_ns, self._money_moved_ns(reads))
         return at_ns
+
+    def _money_moved_ns(self, reads: VenueReads) -> int:
+        if not reads.unexplained_micros:
+            return NEVER_NS
+        ledgers = [one for one in self.ledgers.values() if one.venue == reads.venue and one.settled_ns]
+        payable_micros = sum(sum(one.contracts()) for one in ledgers if not one.forgotten)
+        return reads.money_moved_ns(payable_micros, self.terms)
 
     # --- what it knows ------------------------------------------------------------------------------
 
@@ -191,17 +203,17 @@ class Account:
 
     def position(self, market: int) -> Position:
         """What is held in a market."""
-        ledger = self._ledgers.get(market)
+        ledger = self.ledgers.get(market)
         return ledger.position() if ledger else _FLAT
 
     def fees_micros(self, market: int) -> int:
         """Fees less rebates paid in a market."""
-        ledger = self._ledgers.get(market)
+        ledger = self.ledgers.get(market)
         return ledger.fees_micros if ledger else 0
 
     def fill_count(self, market: int) -> int:
         """Fills of a market that count and are still kept."""
-        ledger = self._ledgers.get(market)
+        ledger = self.ledgers.get(market)
         return len(ledger.fills) if ledger else 0
 
     def is_reconciled(self, venue: Venue, *, newest: bool = False) -> bool:
@@ -221,18 +233,23 @@ class Account:
             reads.connected(now_ns, self.terms)
 
     def _on_listed(self, now_ns: int, event: e.Listed) -> None:
-        if event.market in self._ledgers:
+        if event.market in self.ledgers:
             return
         venue = event.venue
         self._venues[event.market] = venue
-        self._ledgers[event.market] = MarketLedger(event.market, venue, nets=event.nets_positions)
+        self.ledgers[event.market] = MarketLedger(event.market, venue, nets=event.nets_positions)
+        if not event.reduce_in_place:
+            self.orders.replaced.add(event.market)
         if venue in self._reads:
             self._reads[venue].again(now_ns, self.terms)
             return
         compares = self.terms.reconcile_interval_ns > 0
         reads = self._reads[venue] = VenueReads(venue, now_ns, compares=compares)
-        if len(self._reads) == 1:
-            reads.base_micros = self.opening_micros  # one venue holds all the cash
+        alone = len(self._reads) == 1  # then it holds all the cash; else each says what its share is
+        reads.base_micros = self.opening_micros if alone else None
+        for other in self._reads.values():
+            if not alone and other.agreed_ns["balance"] < 0:
+                other.base_micros = None
 
     def _on_clock_jumped(self, now_ns: int, _event: e.ClockJumped) -> None:
         for reads in self._reads.values():
@@ -350,7 +367,7 @@ class Account:
         self._out.alarm("final_conflict", ledger.market, ledger.venue, text)
 
     def _ledger(self, market: int, what: str, name: str) -> MarketLedger | None:
-        ledger = self._ledgers.get(market)
+        ledger = self.ledgers.get(market)
         if ledger is None:
             text = f"{what} ({name}) names market row {market}, which was never listed"
             self._out.alarm("foreign_fill", market, "", text)
@@ -460,8 +477,8 @@ class Account:
         reads = self._reads.get(event.venue)
         if reads is None:
             return
-        ledgers = [ledger for ledger in self._ledgers.values() if ledger.venue == event.venue]
-        found, unsure = differing_positions(event, ledgers, self.terms)
+        ledgers = [ledger for ledger in self.ledgers.values() if ledger.venue == event.venue]
+        found, unsure = differing_positions(event, ledgers, self.terms, self.operations.pairs())
         rows = {f"position {m}": (m, said) for m, said in found.items()}
         how = {name: f"{said} {self._held(m)}" for name, (m, said) in rows.items()}
         fresh, certain = reads.repeated("position ", how, event.as_of_ns, reads.covered_ns)
@@ -469,7 +486,7 @@ class Account:
             market, said = rows[name]
             text = f"the venue says {said[0]} YES and {said[1]} NO, we booked {self._held(market)}"
             self._out.alarm("position_drift", market, event.venue, text)
-            held, ledger = self.position(market), self._ledgers.get(market)
+            held, ledger = self.position(market), self.ledgers.get(market)
             pairs = held.yes_contracts - said[0]
             if ledger and not (ledger.nets or ledger.forgotten) and pairs == held.no_contracts - said[1]:
                 reads.pairs[market] = pairs
@@ -483,10 +500,14 @@ class Account:
         reads = self._reads.get(event.venue)
         if reads is None:
             return
-        if reads.base_micros is None:  # cash is spread over venues: the first word of each is its share
-            reads.base_micros = event.cash_micros - reads.cash_micros
+        if reads.base_micros is None:  # its first word is its share; that of the last one is what is left
+            others = [other.base_micros for other in self._reads.values() if other is not reads]
+            left = self.opening_micros - sum(share or 0 for share in others)
+            reads.base_micros = event.cash_micros - reads.cash_micros if None in others else left
         expected = reads.base_micros + reads.cash_micros
         off, unsure = cash_difference_micros(event, expected, reads.changed_ns, self.terms)
+        if off and abs(off - self.operations.cash_micros(event.venue)) <= self.terms.cash_tolerance_micros:
+            off = 0  # an operation under way has happened already
         how = {"cash": f"{off} {expected}"} if off else {}
         fresh, certain = reads.repeated("cash", how, event.as_of_ns, reads.covered_ns)
         reads.unexplained_micros = off if certain else 0
@@ -509,6 +530,8 @@ class Account:
         reads.heard(kind, now_ns, as_of_ns, self.terms, agrees=agrees)
         if not agrees and kind in ("positions", "balance") and self.terms.reconcile_interval_ns:
             reads.soon("fills", now_ns)  # the likeliest explanation
+            if kind == "balance":
+                reads.soon("positions", now_ns)  # the next one: a payout
         if certain and self.terms.reconcile_interval_ns:  # a difference that stays
             reads.agreed_ns[kind] = -1
             reads.ready = False
@@ -522,36 +545,30 @@ class Account:
             market, settled_ns = next(iter(self._settled.items()))
             if settled_ns + keep_ns > now_ns:
                 return
-            self._ledgers[market].forget()
+            self.ledgers[market].forget()
             del self._settled[market]
 
     def encode(self) -> bytes:
         """The whole state; equal states give equal bytes."""
         opened, closed = self.orders.save()
-        state = _State(
-            version=_VERSION,
+        return encode_state(
+            self.operations.save(),
             cash_micros=self.cash_micros,
             opening_micros=self.opening_micros,
             next_order_id=self.next_order_id,
             started_ns=self._started_ns,
             began_ns=self._began_ns,
-            ledgers=tuple(self._ledgers[m].save() for m in sorted(self._ledgers)),
+            ledgers=tuple(self.ledgers[m].save() for m in sorted(self.ledgers)),
             reads=tuple(self._reads[venue].save() for venue in sorted(self._reads)),
             transfers=tuple(sorted(self._transfers)),
             open=opened,
             closed=closed,
         )
-        return msgspec.msgpack.encode(state)
 
     @classmethod
     def decode(cls, blob: bytes, terms: OrderTerms) -> Account:
         """The account that `encode` described; raises `DataError` for anything else."""
-        try:
-            state = _DECODER.decode(blob)
-        except msgspec.MsgspecError as error:
-            raise DataError(f"the snapshot of the account can't be read: {error}") from error
-        if state.version != _VERSION:
-            raise DataError(f"the snapshot of the account has version {state.version}, not {_VERSION}")
+        state = decode_state(blob)
         account = cls(terms)
         account.cash_micros = state.cash_micros
         account.opening_micros = state.opening_micros
@@ -560,12 +577,13 @@ class Account:
         account._began_ns = state.began_ns
         for saved in state.ledgers:
             account._venues[saved.market] = saved.venue
-            account._ledgers[saved.market] = MarketLedger.load(saved)
-        waiting = [s for s in account._ledgers.values() if s.settled_ns and not s.forgotten]
+            account.ledgers[saved.market] = MarketLedger.load(saved)
+        waiting = [s for s in account.ledgers.values() if s.settled_ns and not s.forgotten]
         for ledger in sorted(waiting, key=lambda s: (s.settled_ns, s.market)):
             account._settled[ledger.market] = ledger.settled_ns
         account._reads = {saved.venue: VenueReads.load(saved) for saved in state.reads}
         account._transfers = dict.fromkeys(state.transfers)
+        account.operations = Operations(state.operations)
         covered = {venue: reads.covered_ns for venue, reads in account._reads.items()}
         account.orders.load(state.open, state.closed, covered)
         return account
@@ -575,24 +593,6 @@ def _order_name(row: e.VenueOrder) -> str:
     return f"order {row.order_id} {row.venue_id}"
 
 
-_VERSION = 1
 _READ_OF: dict[type, e.Read] = {
     c.ReadOrders: "orders", c.ReadFills: "fills", c.ReadPositions: "positions", c.ReadBalance: "balance",
 }  # fmt: skip
-
-
-class _State(msgspec.Struct, frozen=True, array_like=True):
-    version: int
-    cash_micros: int
-    opening_micros: int
-    next_order_id: int
-    started_ns: int
-    began_ns: int
-    ledgers: tuple[LedgerState, ...]
-    reads: tuple[ReadsState, ...]
-    transfers: tuple[str, ...]
-    open: list[list[Any]]
-    closed: list[list[Any]]
-
-
-_DECODER = msgspec.msgpack.Decoder(_State)

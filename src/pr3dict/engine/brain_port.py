@@ -188,6 +188,10 @@ class BrainPort:
         w.markets[market].slots_used = max(int(w.markets[market].slots_used), slot + 1)
         self._slots[int(order[0].id)] = (market, slot)
 
+    def buys_instead(self, order_id: int) -> None:
+        """An order that was to sell what is held leaves as a purchase of the other contract."""
+        self.world.orders[self._slots[order_id]]["leg"] = d.BUY_LEG
+
     def state_bytes(self) -> Iterator[bytes]:
         """Everything that a later decision may read, market by market; for the hash of the state."""
         w, count = self.world, len(self.table)

@@ -28,6 +28,7 @@ from pr3dict.engine.effects import Anomaly, Effects, Report
 from pr3dict.engine.feeds import Feeds
 from pr3dict.engine.handlers import HANDLERS
 from pr3dict.engine.holds import EVERYWHERE, Holds
+from pr3dict.engine.operations import Upkeep
 from pr3dict.engine.pretrade import Pretrade
 from pr3dict.engine.queues import Queues
 from pr3dict.engine.recovery import RecoveryState
@@ -71,6 +72,7 @@ class Engine:
         self.number = 0
         self.watch = Watch()
         self.queues = Queues()
+        self.upkeep = Upkeep()
         self.duty = Duty(config.programme)
         self.recovery = RecoveryState()
         self.unconfirmed: dict[int, None] = {}  # markets that came while their venue was reconciled
@@ -170,6 +172,7 @@ class Engine:
             self.feeds.next_due_ns,
             self.watch.next_due_ns,
             self.duty.next_due_ns,
+            self.upkeep.next_due_ns,
         )
 
     def step(self, now_ns: int, data: d.Array, events: Sequence[e.Control]) -> Step:
@@ -253,6 +256,7 @@ class Engine:
         if self.feeds.next_due_ns <= now_ns:
             for venue in self.feeds.expire(now_ns):
                 self.set_hold(EVERYWHERE, venue, h.FEED_STALE, on=True)
+        self.upkeep.look(self)
         for _ in range(MOST_ROUNDS):
             self.brain.decide(now_ns)
             for message in self.brain.messages():
@@ -278,6 +282,9 @@ class Engine:
             if isinstance(verdict, c.Place):
                 self.watch.placed(order_id)
                 self.emit(verdict)
+                if verdict.sell != message.sell:
+                    self.brain.buys_instead(order_id)
+                    self.rebuild(market)
             else:
                 self._refuse(now_ns, message, verdict)
 
@@ -493,4 +500,6 @@ class Engine:
             digest.update(part)
         if (duty := self.duty.save(self.now_ns)) is not None:
             digest.update(repr(duty).encode())
+        if (upkeep := self.upkeep.state()) is not None:
+            digest.update(repr(upkeep).encode())
         return digest.hexdigest()

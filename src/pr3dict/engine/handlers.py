@@ -10,6 +10,7 @@ from pr3dict.domain import events as e
 from pr3dict.domain.units import format_price
 from pr3dict.engine import holds as h
 from pr3dict.engine.holds import EVERYWHERE
+from pr3dict.engine.operations import Upkeep
 from pr3dict.engine.recovery import cancel_leftovers
 from pr3dict.kernels import live
 from pr3dict.risk.breaker_table import DAILY_LOSS, latches
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 def _started(engine: Engine, event: e.Started) -> None:
     engine.awaits_start = False
+    engine.upkeep = Upkeep()
     account = engine.world.account[0]
     account.local_cash_micros = engine.account.cash_micros
     engine.world.rules["day_offset_ns"] = event.day_offset_ns
@@ -145,6 +147,18 @@ def _settled(engine: Engine, event: e.Settled) -> None:
         engine.set_hold(event.market, "", h.BOOK_INVALID, on=False)
 
 
+def _operations_up(engine: Engine, event: e.OperationsUp) -> None:
+    engine.upkeep.up(engine, event)
+
+
+def _operation_prepared(engine: Engine, event: e.OperationPrepared) -> None:
+    engine.upkeep.prepared(engine, event)
+
+
+def _operation_ended(engine: Engine, event: e.OperationEnded) -> None:
+    engine.upkeep.ended(engine, event)
+
+
 # --- people ---------------------------------------------------------------------------------------
 
 
@@ -195,6 +209,12 @@ def _flatten(engine: Engine, event: e.Flatten) -> None:
     engine.emit(c.Answer(command_id=event.command_id, ok=True, text=text))
 
 
+def _keep_pairs(engine: Engine, event: e.KeepPairs) -> None:
+    if _known(engine, event.command_id, event.market):
+        ok, text = engine.upkeep.keep(engine, event)
+        engine.emit(c.Answer(command_id=event.command_id, ok=ok, text=text))
+
+
 def _known(engine: Engine, command_id: str, market: int) -> bool:
     if 0 <= market < len(engine.listings):
         return True
@@ -239,10 +259,14 @@ HANDLERS: dict[type, Handler] = {
     e.QueueRead: _queue_read,
     e.VenueStatus: _venue_status,
     e.Settled: _settled,
+    e.OperationsUp: _operations_up,
+    e.OperationPrepared: _operation_prepared,
+    e.OperationEnded: _operation_ended,
     e.Halt: _halt,
     e.Resume: _resume,
     e.PauseMarket: _pause_market,
     e.Flatten: _flatten,
+    e.KeepPairs: _keep_pairs,
     e.Tripped: _tripped,
     e.Released: _released,
 }

@@ -36,6 +36,7 @@ class Orders:
         self.covered_ns: dict[Venue, int] = {}  # all fills of a venue up to this time are booked
         self.missing: dict[Venue, None] = {}  # venues whose fills should be read at once
         self.resolved: dict[Venue, None] = {}  # venues with one order in doubt less
+        self.replaced: set[int] = set()  # markets whose orders can't be renewed
         self.by_market: dict[int, dict[int, TrackedOrder]] = {}
         self._closed_queue: deque[TrackedOrder] = deque()
         self._agenda = Agenda()
@@ -314,6 +315,8 @@ class Orders:
             return
         if event.request == "cancel":
             order.wish = False  # the brain is told, and decides anew
+            if order.market in self.replaced:
+                self._later(order, now_ns)
         if order.state is not _S.CANCEL_IN_FLIGHT or event.request == "cancel":
             self._move(order, _E.CANCEL_REJECT, now_ns)
         self._tell(order, d.CANCEL_REJECT, 0, code)
@@ -506,12 +509,14 @@ class Orders:
             if order.next_ns > now_ns:
                 continue
             name, market, venue_id = order.order_id, order.market, order.venue_id
-            if order.wish and order.state in (_S.LIVE, _S.UNKNOWN, _S.CLOSING):
+            renews = order.is_to_renew(self.terms, now_ns)
+            ends = renews and market in self.replaced  # it is quoted anew
+            if ends or (order.wish and order.state in (_S.LIVE, _S.UNKNOWN, _S.CLOSING)):
                 found.append(c.Cancel(order_id=name, market=market, venue_id=venue_id))
             if order.is_questionable(self.terms, now_ns):
                 found.append(c.ReadOrder(order_id=name, market=market, venue_id=venue_id))
                 stale[self._venues[market]] = None
-            elif order.is_to_renew(self.terms, now_ns):
+            elif renews and not ends:
                 until_ns = now_ns + self.terms.order_life_ns
                 found.append(c.Renew(order_id=name, market=market, venue_id=venue_id, expiry_ns=until_ns))
         return found
@@ -557,8 +562,7 @@ class Orders:
             if after in CLOSED_STATES:
                 order.closed_ns = now_ns
                 order.due_ns = NEVER_NS
-                order.request = ""
-                order.wish = False
+                order.request, order.wish = "", False
                 del self.open[order.order_id]
                 del self.by_market[order.market][order.order_id]
                 self.closed[order.order_id] = order
@@ -567,8 +571,7 @@ class Orders:
 
     def _tell(self, order: TrackedOrder, kind: int, size: int, why: int = d.WHY_NONE) -> None:
         o = order
-        report = Report(kind, o.order_id, o.market, size, o.price, o.side, o.sell, why=why)
-        self._out.reports.append(report)
+        self._out.reports.append(Report(kind, o.order_id, o.market, size, o.price, o.side, o.sell, why=why))
 
     def _illegal(self, order: TrackedOrder, what: str) -> None:
         self._alarm("illegal_transition", order, what)
@@ -581,10 +584,8 @@ class Orders:
 
     def save(self) -> tuple[list[list[Any]], list[list[Any]]]:
         """Open and closed orders as rows, by id."""
-        return (
-            [self.open[k].save() for k in sorted(self.open)],
-            [self.closed[k].save() for k in sorted(self.closed)],
-        )
+        opened, closed = ([found[k].save() for k in sorted(found)] for found in (self.open, self.closed))
+        return opened, closed
 
     def load(self, opened: list[list[Any]], closed: list[list[Any]], covered_ns: Mapping[Venue, int]) -> None:
         """Take over what `save` described."""

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pr3dict.domain.commands import Place
+from pr3dict.domain.order import OrderState
 from pr3dict.domain.units import BID, PPM_SCALE, PRICE_SCALE, ceil_div
 from pr3dict.engine.brain_port import Message
 from pr3dict.kernels import dtypes as d
@@ -66,6 +67,7 @@ class Pretrade:
     def __init__(self, config: RiskConfig) -> None:
         self.gate = Gate(config)
         self.book = LossBook()
+        self._sure = LossBook()  # the same without orders that may be gone in a moment
         self._life_ns = config.order_life_ns
         self._dirty: dict[int, None] = {}
 
@@ -81,13 +83,13 @@ class Pretrade:
     def judge(self, engine: Engine, now_ns: int, message: Message) -> Place | Refusal:
         """The order as it may leave, or why not."""
         self._refresh(engine)
-        m = message.market
+        m, exposure = message.market, exposure_of(engine, message.market)
         expiry_ns = now_ns + self._life_ns if self._life_ns and message.tif in _RESTING else 0
         wish = Wish(
             order_id=message.order_id,
             market=m,
             side=message.side,
-            sell=message.sell,
+            sell=message.sell and _is_sure(exposure, message),
             price=message.price,
             size=message.size,
             tif=message.tif,
@@ -97,7 +99,7 @@ class Pretrade:
             now_ns,
             wish,
             _facts(engine, now_ns, m),
-            exposure_of(engine, m),
+            exposure,
             self._portfolio(engine, message),
         )
         self.changed(m)
@@ -108,8 +110,9 @@ class Pretrade:
             event = int(engine.world.markets[market].event)
             # What a settled market won or lost is cash by now: it covers nothing that is still open.
             is_settled = int(engine.world.stats["settled"][market]) > 0
-            worst = (0, 0) if is_settled else losses(exposure_of(engine, market))
-            self.book.set(market, event, *worst)
+            exposure = Exposure() if is_settled else exposure_of(engine, market)
+            self.book.set(market, event, *losses(exposure))
+            self._sure.set(market, event, *losses(exposure.without_doubtful()))
         self._dirty.clear()
 
     def _portfolio(self, engine: Engine, message: Message) -> Portfolio:
@@ -126,8 +129,23 @@ class Pretrade:
             locked_micros=int(account.locked_micros) - own,
             siblings=self.book.siblings(m, event),
             others_loss_micros=self.book.others_micros(m, event),
+            sure_siblings=self._sure.siblings(m, event),
+            sure_others_micros=self._sure.others_micros(m, event),
             heat_limit_micros=max(0, equity) // PPM_SCALE * int(w.rules[0].max_heat_ppm),
         )
+
+
+def _is_sure(exposure: Exposure, message: Message) -> bool:
+    """Whether what the order would sell is surely held: a venue sells nothing of a trade that it may void.
+
+    Otherwise the order buys the other contract, which comes to the same.
+    """
+    if not exposure.provisional:
+        return True
+    held = exposure.no_contracts if message.side == BID else exposure.yes_contracts
+    unsure = sum(f.size for f in exposure.provisional if f.side != message.side and not f.sell)
+    promised = sum(o.remaining for o in exposure.orders if o.side == message.side and o.sell)
+    return held - unsure - promised >= message.size
 
 
 def exposure_of(engine: Engine, market: int) -> Exposure:
@@ -138,7 +156,9 @@ def exposure_of(engine: Engine, market: int) -> Exposure:
         no_contracts=held.no_contracts,
         cost_micros=held.cost_micros,
         orders=tuple(
-            OrderExposure(order.side, order.sell, order.price, order.remaining)
+            OrderExposure(
+                order.side, order.sell, order.price, order.remaining, order.state is OrderState.LIVE
+            )
             for order in engine.account.open_orders(market)
         ),
         provisional=tuple(

@@ -11,6 +11,7 @@ Orders that a person placed are counted, not fought.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import msgspec
@@ -66,11 +67,15 @@ def compare_orders(
 
 
 def differing_positions(
-    read: PositionsRead, ledgers: Iterable[MarketLedger], terms: OrderTerms
+    read: PositionsRead,
+    ledgers: Iterable[MarketLedger],
+    terms: OrderTerms,
+    under_way: Mapping[int, int] = MappingProxyType({}),
 ) -> tuple[dict[int, tuple[int, int]], bool]:
     """Markets whose (YES, NO) the venue states differently, and whether any is too young to say.
 
-    A market that is not named is flat. Provisional fills may or may not be in the venue's figure.
+    A market that is not named is flat. Provisional fills may or may not be in the venue's figure, nor the
+    pairs that an operation `under_way` takes away (by market; negative: adds).
     """
     stated: dict[int, VenuePosition] = {row.market: row for row in read.positions}
     differing: dict[int, tuple[int, int]] = {}
@@ -79,7 +84,9 @@ def differing_positions(
         row = stated.pop(ledger.market, None)
         said = (row.yes_contracts, row.no_contracts) if row else (0, 0)
         held = ledger.position()
-        if said in ((held.yes_contracts, held.no_contracts), ledger.confirmed_contracts()):
+        ours = ((held.yes_contracts, held.no_contracts), ledger.confirmed_contracts())
+        pairs = under_way.get(ledger.market, 0)
+        if said in ours or (pairs and (said[0] + pairs, said[1] + pairs) in ours):
             continue
         if ledger.changed_ns >= read.as_of_ns - terms.skew_ns:
             unsure = True
@@ -211,10 +218,22 @@ class VenueReads:
         else:
             self.next_read_ns[kind] = NEVER_NS
 
-    def is_money_moved(self) -> bool:
-        """Cash differs for good while fills and positions agree: somebody moved money, or paid late."""
-        agreed = all(self.agreed_ns[kind] >= self.connect_ns for kind in ("fills", "positions"))
-        return self.unexplained_micros != 0 and agreed
+    def money_moved_ns(self, payable_micros: int, terms: OrderTerms) -> int:
+        """From when on cash that differs for good counts as moved by somebody; NEVER_NS: not by now.
+
+        Fills and positions must agree, read after the difference began: a payout that nobody told us of moves
+        cash and position alike. An amended payout moves cash alone; where settled contracts could explain the
+        difference (`payable_micros` at most), adapters first get the time to look at their markets again.
+        """
+        if self.unexplained_micros == 0:
+            return NEVER_NS
+        first_ns = self.doubts["cash"][1]
+        since_ns = max(self.connect_ns, first_ns)
+        if any(self.agreed_ns[kind] < since_ns for kind in ("fills", "positions")):
+            return NEVER_NS
+        if abs(self.unexplained_micros) > payable_micros:
+            return first_ns
+        return first_ns + 2 * terms.reconcile_interval_ns + terms.answer_timeout_ns
 
     def is_confirmed(self, opened: Iterable[TrackedOrder]) -> bool:
         """All four reads agreed since the connection, and no order of before it is still in doubt."""

@@ -100,6 +100,7 @@ def load(engine: Engine, blob: bytes) -> None:
     engine.number, engine.now_ns, engine.started = kept.number, kept.now_ns, kept.started
     for listing in kept.listings:
         _list(engine, listing)
+    account.orders.replaced.update(one.market for one in kept.listings if not one.reduce_in_place)
     engine.account = account
     engine.queues.load(kept.queues)
     for venue, market, why in kept.holds:

@@ -23,6 +23,7 @@ class OrderExposure(NamedTuple):
     sell: bool  # sells what is held; the same bet as buying the other side
     price: int
     remaining: int
+    rests: bool = True  # surely: not on its way, in doubt or being cancelled
 
 
 class FillExposure(NamedTuple):
@@ -55,6 +56,11 @@ class Exposure:
         return Exposure(
             self.yes_contracts, self.no_contracts, self.cost_micros, (*self.orders, order), self.provisional
         )
+
+    def without_doubtful(self) -> Exposure:
+        """The same with those orders only that surely rest."""
+        resting = tuple(order for order in self.orders if order.rests)
+        return Exposure(self.yes_contracts, self.no_contracts, self.cost_micros, resting, self.provisional)
 
     def closing_contracts(self, side: int) -> int:
         """How much more an order on `side` may trade and only close what is surely held, micro-contracts.

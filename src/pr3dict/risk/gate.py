@@ -76,6 +76,8 @@ class Portfolio(NamedTuple):
     locked_micros: int  # what own open orders lock
     siblings: EventLoss = EventLoss()  # the other markets of the same exclusive event
     others_loss_micros: int = 0  # worst-case loss of all other events
+    sure_siblings: EventLoss = EventLoss()  # both without orders that may be gone in a moment
+    sure_others_micros: int = 0
     heat_limit_micros: int = NO_LIMIT  # the strategy's: equity x max_portfolio_heat
 
 
@@ -195,21 +197,26 @@ class Gate:
         return None
 
     def _against_limits(self, wish: Wish, exposure: Exposure, portfolio: Portfolio) -> Refusal | None:
-        """Worst case and cash after the order; one that only closes what is surely held is exempt."""
+        """Worst case and cash after the order; one that only closes what is surely held is exempt.
+
+        Beyond a cap nothing may leave that makes it worse. What stood before is measured without the orders
+        that may be gone in a moment: one that is being cancelled would hide what its successor adds.
+        """
         if exposure.closing_contracts(wish.side) >= wish.size:
             return None
         order = OrderExposure(wish.side, wish.sell, wish.price, wish.size)
-        before = losses(exposure)
+        before, sure = losses(exposure), losses(exposure.without_doubtful())
         after = losses(exposure.with_order(order))
-        event_before = portfolio.siblings.joined(*before)
-        event_after = portfolio.siblings.joined(*after)
         others = portfolio.others_loss_micros
-        heat_limit = portfolio.heat_limit_micros
+        event_sure = portfolio.sure_siblings.joined(*sure)
+        event_after = portfolio.siblings.joined(*after)
+        total_sure = portfolio.sure_others_micros + event_sure
+        total_before, total_after = others + portfolio.siblings.joined(*before), others + event_after
         for code, limit, was, now in (
-            ("market_loss", self._market_cap or NO_LIMIT, max(before), max(after)),
-            ("event_loss", self._event_cap or NO_LIMIT, event_before, event_after),
-            ("total_loss", self._total_cap or NO_LIMIT, others + event_before, others + event_after),
-            ("heat", heat_limit, others + event_before, others + event_after),
+            ("market_loss", self._market_cap or NO_LIMIT, max(sure), max(after)),
+            ("event_loss", self._event_cap or NO_LIMIT, event_sure, event_after),
+            ("total_loss", self._total_cap or NO_LIMIT, total_sure, total_after),
+            ("heat", portfolio.heat_limit_micros, total_before, total_after),
         ):
             if limit >= 0 and now > was and now > limit:
                 return Refusal(

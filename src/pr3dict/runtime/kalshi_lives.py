@@ -6,6 +6,7 @@ import structlog
 
 from pr3dict.engine.engine import Engine
 from pr3dict.runtime.kalshi_access import Found, Selection, read_catalogue
+from pr3dict.runtime.live_venue import ours
 from pr3dict.venues.kalshi.markets import Life, life_of
 from pr3dict.venues.kalshi.rest import KalshiRest
 
@@ -30,11 +31,7 @@ async def left_open(engine: Engine, chosen: set[str], rest: KalshiRest, log: Log
         ReadFailedError: Kalshi does not answer.
         DataError: what it lists can't be read.
     """
-    wanted = {
-        listing.ticker: listing
-        for listing in engine.listings
-        if listing.venue == "kalshi" and listing.ticker not in chosen and _is_ours(engine, listing.market)
-    }
+    wanted = ours(engine, "kalshi", chosen)
     if not wanted:
         return ()
     catalogue = await read_catalogue(rest, Selection(tickers=tuple(wanted)))
@@ -46,14 +43,3 @@ async def left_open(engine: Engine, chosen: set[str], rest: KalshiRest, log: Log
     for ticker in wanted:
         log.error("market not followed", ticker=ticker, why="Kalshi no longer lists it, and we hold it")
     return tuple(lives)
-
-
-def _is_ours(engine: Engine, market: int) -> bool:
-    held = engine.account.position(market)
-    return bool(held.yes_contracts or held.no_contracts or engine.account.open_orders(market))
-
-
-def reasons(listed: Found) -> str:
-    """Why nothing can be followed, in words."""
-    first = "; ".join(f"{ticker} {why}" for ticker, why in listed.left_out[:3])
-    return first or "the selection is empty; name open markets with --market, --event or --series"

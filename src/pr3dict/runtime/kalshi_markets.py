@@ -7,17 +7,18 @@ can't be read leaves out its own market and no other.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from pr3dict.domain.errors import DataError
 from pr3dict.domain.market import KALSHI_STATUS, MarketStatus
 from pr3dict.domain.units import NS_PER_SECOND
+from pr3dict.runtime.venue_selection import Selection, most_traded, patiently, renumber, together
 from pr3dict.venues.kalshi import models as m
 from pr3dict.venues.kalshi.http import Call, Query, Reply, segment
 from pr3dict.venues.kalshi.markets import Life, life_of, listed
@@ -25,32 +26,12 @@ from pr3dict.venues.kalshi.numbers import reader_of
 from pr3dict.venues.kalshi.outcomes import Verdict
 from pr3dict.venues.kalshi.rest import MAX_PAGES, KalshiRest, ReadFailedError
 
-AT_ONCE: Final = 8  # requests of a listing that are on their way together
 SERIES_ONE_BY_ONE: Final = 40  # above it the list of all series is shorter to read
 TICKERS_A_CALL: Final = 100
 EVENTS_A_PAGE: Final = 200
-TRIES: Final = 5
-FIRST_PAUSE_NS: Final = NS_PER_SECOND // 2
 NOT_FOUND: Final = 404
-TOO_MANY: Final = 429
-SERVER_FAILED: Final = 500
 
-_T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Markets that are named by any of these; nothing named: every open market."""
-
-    tickers: tuple[str, ...] = ()
-    events: tuple[str, ...] = ()
-    series: tuple[str, ...] = ()
-    max_markets: int = 0  # 0: no limit, else those with the largest volume of 24 h
-
-    @property
-    def is_all(self) -> bool:
-        """Whether nothing is named."""
-        return not (self.tickers or self.events or self.series)
+__all__ = ["Catalogue", "Found", "Selection", "find_markets", "read_catalogue", "renumber"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,29 +86,26 @@ async def find_markets(
             left_out.append((market.ticker, why))
         else:
             kept.append(market)
-    lives: list[Life] = []
-    said: list[tuple[str, str]] = []
-    most = selection.max_markets or len(kept)
-    for market in sorted(kept, key=lambda one: (-(one.volume_24h_fp or 0), one.ticker)):
-        if len(lives) == most:
-            left_out.append((market.ticker, f"trades less than the {most} markets that were asked for"))
-            continue
-        try:
-            life = _life(catalogue, moves, market, len(lives), now_ns, direct_member=direct_member)
-        except DataError as error:
-            left_out.append((market.ticker, error.message))
-            continue
-        lives.append(life)
-        said += [(market.ticker, move.text) for move in moves.of(catalogue, market) if move.at_ns > now_ns]
-    return Found(tuple(lives), tuple(left_out), tuple(said), catalogue)
 
+    async def lives_of(markets: Sequence[m.Market]) -> list[Life | str]:
+        return [_life(catalogue, moves, one, now_ns, direct_member=direct_member) for one in markets]
 
-def renumber(lives: Sequence[Life], rows: Sequence[int]) -> tuple[Life, ...]:
-    """The same markets with other rows, one each."""
-    return tuple(
-        msgspec.structs.replace(life, listing=msgspec.structs.replace(life.listing, market=row))
-        for life, row in zip(lives, rows, strict=True)
+    lives, refused = await most_traded(
+        kept,
+        selection.max_markets,
+        name=lambda market: market.ticker,
+        volume=lambda market: int(market.volume_24h_fp or 0),
+        lives=lives_of,
     )
+    taken = {life.listing.ticker for life in lives}
+    said = [
+        (market.ticker, move.text)
+        for market in kept
+        if market.ticker in taken
+        for move in moves.of(catalogue, market)
+        if move.at_ns > now_ns
+    ]
+    return Found(lives, (*left_out, *refused), tuple(said), catalogue)
 
 
 def _unfit(market: m.Market, *, named: bool) -> str:
@@ -139,24 +117,21 @@ def _unfit(market: m.Market, *, named: bool) -> str:
 
 
 def _life(
-    catalogue: Catalogue,
-    moves: FeeMoves,
-    market: m.Market,
-    row: int,
-    now_ns: int,
-    *,
-    direct_member: bool,
-) -> Life:
-    """Raises `DataError` where the market can't be traded."""
+    catalogue: Catalogue, moves: FeeMoves, market: m.Market, now_ns: int, *, direct_member: bool
+) -> Life | str:
+    """The life of a market, or why it can't be traded."""
     event = catalogue.events.get(market.event_ticker)
     if event is None:
-        raise DataError(f"its event {market.event_ticker} is not listed")
+        return f"its event {market.event_ticker} is not listed"
     series = catalogue.series.get(event.series_ticker)
     if series is None:
-        raise DataError(f"its series {event.series_ticker} is not listed")
+        return f"its series {event.series_ticker} is not listed"
     event, series = moves.in_force(event, series, now_ns)
-    told = listed(market, event, series, row=row, at_ns=now_ns, direct_member=direct_member)
-    return life_of(told, market, event.exchange_index)
+    try:
+        told = listed(market, event, series, row=0, at_ns=now_ns, direct_member=direct_member)
+        return life_of(told, market, event.exchange_index)
+    except DataError as error:
+        return error.message
 
 
 # --- reading ---------------------------------------------------------------------------------------------
@@ -192,9 +167,9 @@ async def _named(rest: KalshiRest, selection: Selection) -> Listing:
     events = tuple(dict.fromkeys(selection.events))
     queries: list[Query] = [{"status": "open", "series_ticker": ticker} for ticker in series]
     by_series, by_event, named = await asyncio.gather(
-        _together(rest, [partial(_list_events, rest, query) for query in queries], patient=False),
+        together([partial(_list_events, rest, query) for query in queries], rest.http.clock, patient=False),
         _events(rest, events),
-        _patiently(rest, lambda: rest.markets(tickers=tickers)) if tickers else _nothing(),
+        patiently(lambda: rest.markets(tickers=tickers), rest.http.clock) if tickers else _nothing(),
     )
     known, heard = {one.ticker for one in named}, {one.event_ticker for one in by_event.events}
     missing = [(one, "Kalshi knows no such market") for one in tickers if one not in known]
@@ -220,14 +195,16 @@ async def _events(rest: KalshiRest, tickers: Sequence[str]) -> Listing:
     """These events with their markets; combos are not on the list and are read one by one."""
     parts = [tickers[at : at + TICKERS_A_CALL] for at in range(0, len(tickers), TICKERS_A_CALL)]
     queries: list[Query] = [{"tickers": ",".join(part)} for part in parts]
-    pages = await _together(rest, [partial(_list_events, rest, query) for query in queries], patient=False)
+    pages = await together(
+        [partial(_list_events, rest, query) for query in queries], rest.http.clock, patient=False
+    )
     found = Listing([], [], [])
     for page in pages:
         found.events.extend(page.events)
         found.markets.extend(page.markets)
         found.missing.extend(page.missing)
     unheard = sorted(set(tickers) - {event.event_ticker for event in found.events})
-    for answer in await _together(rest, [partial(_event, rest, ticker) for ticker in unheard]):
+    for answer in await together([partial(_event, rest, ticker) for ticker in unheard], rest.http.clock):
         if answer is not None:
             found.events.append(answer.event)
             found.markets.extend(answer.markets or answer.event.markets or ())
@@ -278,7 +255,7 @@ async def _list_events(rest: KalshiRest, query: Query) -> Listing:
             "limit": EVENTS_A_PAGE,
             "cursor": cursor or None,
         }
-        reply = await _patiently(rest, partial(_ask, rest, "/events", asked))
+        reply = await patiently(partial(_ask, rest, "/events", asked), rest.http.clock)
         try:
             page: _RawPage = _read_page(reply.body)
         except DataError as error:
@@ -326,37 +303,10 @@ def _name_of(raw: bytes) -> str:
 async def _series(rest: KalshiRest, tickers: Sequence[str]) -> dict[str, m.Series]:
     if len(tickers) > SERIES_ONE_BY_ONE:
         wanted = set(tickers)
-        every = await _patiently(rest, rest.all_series)
+        every = await patiently(rest.all_series, rest.http.clock)
         return {one.ticker: one for one in every if one.ticker in wanted}
-    found = await _together(rest, [partial(rest.series, ticker) for ticker in tickers])
+    found = await together([partial(rest.series, ticker) for ticker in tickers], rest.http.clock)
     return {one.ticker: one for one in found}
-
-
-async def _together(
-    rest: KalshiRest, calls: Sequence[Callable[[], Awaitable[_T]]], *, patient: bool = True
-) -> list[_T]:
-    """The answers in order, a few calls at a time; `patient`: each is tried again as `_patiently` says."""
-    gate = asyncio.Semaphore(AT_ONCE)
-
-    async def one(call: Callable[[], Awaitable[_T]]) -> _T:
-        async with gate:
-            return await (_patiently(rest, call) if patient else call())
-
-    return list(await asyncio.gather(*(one(call) for call in calls)))
-
-
-async def _patiently(rest: KalshiRest, call: Callable[[], Awaitable[_T]]) -> _T:
-    """A read again while Kalshi asks for patience (429) or fails; public reads are throttled by address."""
-    pause_ns = FIRST_PAUSE_NS
-    for _ in range(TRIES - 1):
-        try:
-            return await call()
-        except ReadFailedError as error:
-            if error.status not in (0, TOO_MANY) and error.status < SERVER_FAILED:
-                raise
-        await rest.http.clock.sleep(pause_ns)
-        pause_ns *= 2
-    return await call()
 
 
 # --- fees that move --------------------------------------------------------------------------------------
@@ -403,7 +353,8 @@ class FeeMoves:
 
 async def _fee_moves(rest: KalshiRest) -> FeeMoves:
     of_series, of_events = await asyncio.gather(
-        _patiently(rest, rest.series_fee_changes), _patiently(rest, rest.event_fee_changes)
+        patiently(rest.series_fee_changes, rest.http.clock),
+        patiently(rest.event_fee_changes, rest.http.clock),
     )
     by_series: dict[str, list[FeeMove]] = {}
     by_event: dict[str, list[FeeMove]] = {}

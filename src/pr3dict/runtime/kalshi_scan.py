@@ -1,221 +1,91 @@
-"""`pr3dict scan --venue kalshi`: open markets, filtered by their listing, then watched and judged.
+"""Kalshi's markets as they are scanned: their listing, fees and programmes, and what they do for a while.
 
-What is watched becomes tapes in memory, judged by `runtime/scan.judge` like any recorded tape. With a key the
-books come over the stream; without one they are polled, which sees less, and that is said.
+With a key the books come over the stream; without one they are polled, which sees less, and that is said.
 """
 
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, cast
+from collections.abc import Mapping, Sequence
+from typing import Final
 from urllib.parse import urlencode
 
 import msgspec
-import numpy as np
 
 from pr3dict.domain.errors import DataError
 from pr3dict.domain.units import NS_PER_HOUR, NS_PER_SECOND, PRICE_SCALE
 from pr3dict.kernels import dtypes as d
-from pr3dict.kernels.quote_state import resolution_left_ns
-from pr3dict.kernels.selection_rows import new_selection
-from pr3dict.runtime.kalshi_access import Found, KalshiAccess, Selection, find_markets
-from pr3dict.runtime.kalshi_follow import Follower
+from pr3dict.runtime.kalshi_access import KalshiAccess
+from pr3dict.runtime.kalshi_follow import KalshiWatcher
+from pr3dict.runtime.kalshi_markets import Found
 from pr3dict.runtime.listing import meta_of
-from pr3dict.runtime.scan import Judged, judge
-from pr3dict.runtime.tapeset import fee_name, market_rows
+from pr3dict.runtime.tapeset import fee_name
+from pr3dict.runtime.venue_scan import SESSION, Incentive, Offer, Offers, Terms, Watched, follow, has_book
+from pr3dict.runtime.venue_selection import Selection
 from pr3dict.store.importers.common import EventRow, event_row, events_of, snapshot_rows
-from pr3dict.store.importers.recording import read as read_recording
-from pr3dict.store.recorder import Recorder
 from pr3dict.store.tape import Tape
-from pr3dict.strategies.config import MarketMakingConfig
-from pr3dict.strategies.selection import BOOK, DEPTH, TRADES, Candidate, Rejection, rejections, statistics
 from pr3dict.venues.kalshi import models as m
 from pr3dict.venues.kalshi.markets import Life
 from pr3dict.venues.kalshi.rest import BOOKS_A_CALL, KalshiRest, ReadFailedError
 from pr3dict.venues.session import Clock
 
-ANSWER_S: Final = 60.0  # pages of a listing are large
 POLL_NS: Final = 2 * NS_PER_SECOND
-SESSION: Final = "live"
-NO_VOLUME: Final = "no_volume"
 AT_ONCE: Final = 8
 UNAUTHORISED: Final = (401, 403)
 
 
-class Incentive(msgspec.Struct, frozen=True, kw_only=True):
-    """A reward period of a market: what all makers of it share."""
+class KalshiScan:
+    """Kalshi as it is scanned (see `ScanVenue`)."""
 
-    kind: str
-    reward_micros: int
-    start_ns: int
-    end_ns: int
-    target: int | None  # micro-contracts that a side must show
-    discount_ppm: int | None
+    def __init__(self, access: KalshiAccess, clock: Clock, *, direct_member: bool) -> None:
+        self._watcher = KalshiWatcher(access, clock, direct_member=direct_member)
+        self._has_key = access.signer is not None
 
-    @property
-    def micros_an_hour(self) -> int:
-        """The reward spread evenly over its period."""
-        return self.reward_micros * NS_PER_HOUR // max(1, self.end_ns - self.start_ns)
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What trading a market costs and pays apart from prices."""
-
-    fee: str
-    maker_ppm: int
-    fee_moves: tuple[str, ...]
-    incentives: tuple[Incentive, ...]
-    volume_24h: int | None  # micro-contracts
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LiveScanSpec:
-    """What to look at, and how long."""
-
-    access: KalshiAccess
-    selection: Selection
-    config: MarketMakingConfig
-    watch_s: float = 60.0
-    candidates: int = 50  # of the listing, that are watched
-    direct_member: bool = False
-    on_stage: Callable[[str], None] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LiveScan:
-    """Every market of the listing, judged; `watched` by name, `notes` say what could not be seen."""
-
-    judged: tuple[Judged, ...]
-    terms: Mapping[str, Terms]
-    watched: frozenset[str]
-    left_out: tuple[tuple[str, str], ...]
-    watched_s: float
-    notes: tuple[str, ...]
-
-
-async def scan_live(spec: LiveScanSpec, clock: Clock) -> LiveScan:
-    """List, filter, watch, judge.
-
-    Raises:
-        ReadFailedError: Kalshi did not answer.
-        WorkError: the stream did not come up.
-    """
-    say = spec.on_stage or (lambda _: None)
-    http = spec.access.http(clock, answer_s=ANSWER_S)
-    try:
-        rest = KalshiRest(http)
-        say("listing markets")
-        found, rewards = await asyncio.gather(
-            find_markets(rest, spec.selection, now_ns=clock.now_ns(), direct_member=spec.direct_member),
-            _incentives(rest),
-        )
+    async def offers(self, selection: Selection) -> Offers:
+        """What is listed; raises `ReadFailedError` or `DataError`."""
+        watcher = self._watcher
+        found, rewards = await asyncio.gather(watcher.find(selection), _incentives(watcher.rest))
         bodies = {market.ticker: market for market in found.catalogue.markets}
-        now_ns = clock.now_ns()
-        listed = {
-            life.listing.ticker: judge_listing(life, bodies[life.listing.ticker], spec.config, now_ns)
-            for life in found.lives
-        }
-        chosen = _candidates(found.lives, listed, bodies)[: spec.candidates]
-        say(f"watching {len(chosen)} of {len(listed)} markets for {spec.watch_s:g} s")
-        began_ns = clock.now_ns()
-        tapes, notes = await _watch(spec, rest, clock, chosen)
-        watched_s = (clock.now_ns() - began_ns) / NS_PER_SECOND
-    finally:
-        await http.close()
-    say("judging what was seen")
-    judged = dict(listed)
-    for tape in tapes:
-        judged[tape.meta.ticker] = judge(tape, spec.config)
-    seen = frozenset(tape.meta.ticker for tape in tapes)
-    terms = _terms(found, bodies, rewards, direct_member=spec.direct_member)
-    return LiveScan(tuple(judged.values()), terms, seen, found.left_out, watched_s, tuple(notes))
+        terms = _terms(found, bodies, rewards, direct_member=watcher.direct_member)
+        now_ns = watcher.clock.now_ns()
+        return Offers(
+            tuple(_offer(life, bodies[life.listing.ticker], terms, now_ns) for life in found.lives),
+            found.left_out,
+        )
+
+    async def watch(self, lives: Sequence[Life], watch_s: float) -> Watched:
+        """What the markets do for a while; raises `WorkError` where the stream did not come up."""
+        watcher = self._watcher
+        if self._has_key:
+            return await follow(watcher, watcher.clock, lives, watch_s)
+        return await _poll(watcher.rest, watcher.clock, lives, watch_s)
+
+    async def close(self) -> None:
+        """Give back the sockets."""
+        await self._watcher.close()
 
 
-# --- what the listing proves ------------------------------------------------------------------------------
+def _offer(life: Life, market: m.Market, terms: Mapping[str, Terms], now_ns: int) -> Offer:
+    is_old = now_ns - int(market.open_time) > 24 * NS_PER_HOUR
+    ticker, bid, ask = life.listing.ticker, market.yes_bid_dollars, market.yes_ask_dollars
+    return Offer(
+        life,
+        ticker,
+        None if bid is None else int(bid),
+        None if ask is None else int(ask),
+        market.volume_24h_fp == 0 and is_old,
+        int(market.volume_24h_fp or 0),
+        terms[ticker],
+    )
 
 
-def judge_listing(life: Life, market: m.Market, config: MarketMakingConfig, now_ns: int) -> Judged:
-    """A market by its listing alone: time to resolution, touch, and whether anybody trades it.
-
-    Depth and trades are not listed, so their filters are not judged.
-    """
-    meta = meta_of(life.listing, SESSION, synthetic=False)
-    row = new_selection()[0]
-    bid, ask = market.yes_bid_dollars, market.yes_ask_dollars
-    missing: tuple[str, ...] = (DEPTH, TRADES)
-    if bid is None or ask is None:
-        missing = (BOOK, *missing)
-    else:
-        row["samples"] = 1
-        if 0 < bid < ask < PRICE_SCALE:
-            row["two_sided"], row["spread_sum"], row["mid_sum"] = 1, ask - bid, ask + bid
-    left_ns = resolution_left_ns(market_rows([meta])[0], now_ns)
-    why = rejections(row, config.to_params()[0], left_ns, missing)
-    if market.volume_24h_fp == 0 and now_ns - int(market.open_time) > 24 * NS_PER_HOUR:
-        why = (*why, Rejection(NO_VOLUME, "no contract traded in 24 h"))
-    stats = statistics(row, missing=missing)
-    return Judged(meta, Candidate(meta.ticker, stats, None, why, missing), left_ns)
+# --- without a key ----------------------------------------------------------------------------------------
 
 
-def _candidates(
-    lives: Sequence[Life], listed: Mapping[str, Judged], bodies: Mapping[str, m.Market]
-) -> list[Life]:
-    """Those that nothing speaks against, by what makers could have shared of a day: volume times spread."""
-
-    def promise(life: Life) -> int:
-        body = bodies[life.listing.ticker]
-        spread = int(body.yes_ask_dollars or 0) - int(body.yes_bid_dollars or 0)
-        return int(body.volume_24h_fp or 0) * max(1, spread)
-
-    fit = [life for life in lives if not listed[life.listing.ticker].candidate.rejections]
-    return sorted(fit, key=lambda life: (-promise(life), life.listing.ticker))
-
-
-# --- watching ---------------------------------------------------------------------------------------------
-
-
-async def _watch(
-    spec: LiveScanSpec, rest: KalshiRest, clock: Clock, lives: Sequence[Life]
-) -> tuple[list[Tape], list[str]]:
-    """Tapes of what the markets did for a while, and what they can't show."""
-    if not lives or spec.watch_s <= 0:
-        return [], []
-    if spec.access.signer is None:
-        return await _poll(spec, rest, clock, lives)
-    return await _follow(spec, rest, clock, lives)
-
-
-async def _follow(
-    spec: LiveScanSpec, rest: KalshiRest, clock: Clock, lives: Sequence[Life]
-) -> tuple[list[Tape], list[str]]:
-    """Over the stream, as `record` does, into a folder that is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="pr3dict-scan-") as name:
-        folder = Path(name) / "rows"
-        with Recorder(folder) as recorder:
-            follower = Follower(spec.access, clock, rest, lives, recorder, SESSION)
-            await follower.run(spec.watch_s, asyncio.Event())
-        tapes = [Tape(cast("d.Array", made.events), made.meta) for made in read_recording(folder)]
-    heard = follower.followed()
-    gaps = sum(heard.gaps.values())
-    notes = [f"{gaps} times a book was lost and read anew"] if gaps else []
-    return [tape for tape in tapes if _has_book(tape)], notes
-
-
-def _has_book(tape: Tape) -> bool:
-    return bool(np.isin(tape.events["kind"], (d.LEVEL, d.SNAPSHOT)).any())
-
-
-async def _poll(
-    spec: LiveScanSpec, rest: KalshiRest, clock: Clock, lives: Sequence[Life]
-) -> tuple[list[Tape], list[str]]:
+async def _poll(rest: KalshiRest, clock: Clock, lives: Sequence[Life], watch_s: float) -> Watched:
     """Books read every two seconds, trades at the end: all that is public without a key."""
     began_ns = clock.now_ns()
-    until_ns = began_ns + round(spec.watch_s * NS_PER_SECOND)
+    until_ns = began_ns + round(watch_s * NS_PER_SECOND)
     tickers = [life.listing.ticker for life in lives]
     rows: dict[str, list[EventRow]] = {
         ticker: [event_row(began_ns, began_ns, d.STATUS, aux=d.ACTIVE)] for ticker in tickers
@@ -248,7 +118,7 @@ async def _poll(
         if life.listing.ticker in without:
             meta = msgspec.structs.replace(meta, has_trades="none")
         tapes.append(Tape(events, meta))
-    return [tape for tape in tapes if _has_book(tape)], notes
+    return Watched(tuple(filter(has_book, tapes)), tuple(notes))
 
 
 async def _books(rest: KalshiRest, tickers: Sequence[str]) -> dict[str, m.BookSides]:

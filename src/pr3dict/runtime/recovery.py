@@ -26,7 +26,7 @@ from pr3dict.store.crash_points import crash_point
 from pr3dict.store.data_dir import DataDir
 from pr3dict.store.journal import Journal
 from pr3dict.store.latch import Latch, LatchFile
-from pr3dict.store.lease import Lease
+from pr3dict.store.lease import Lease, accounts_of, joint_account
 
 Log = structlog.typing.FilteringBoundLogger
 
@@ -159,10 +159,14 @@ def recover(
 
 
 def kind_of(account: str) -> str:
-    """Of which money an account is: "paper" with its data, "exchange", or venue and environment.
+    """Of which money an account is: "paper" with its data, "exchange", or each venue and its environment.
 
     Another key of the same environment is the same kind.
     """
+    return joint_account(map(_kind_of_one, accounts_of(account)))
+
+
+def _kind_of_one(account: str) -> str:
     words = account.split()
     counted = {"paper": 3, "exchange": 1}.get(words[0] if words else "", 2)
     return " ".join(words[:counted])

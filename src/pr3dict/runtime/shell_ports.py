@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from pr3dict.domain.events import Flatten, Halt, PauseMarket, Resume
+from pr3dict.domain.events import Flatten, Halt, KeepPairs, PauseMarket, Resume
 from pr3dict.kernels import dtypes as d
 from pr3dict.store.tape import TapeMeta
 
-Operator = Halt | Resume | PauseMarket | Flatten
+Operator = Halt | Resume | PauseMarket | Flatten | KeepPairs
 
 
 class Tape(Protocol):

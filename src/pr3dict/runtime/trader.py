@@ -5,7 +5,8 @@ No clock, no I/O: a shell feeds it, and the fault simulator feeds it in the same
 - A `Place` leaves only once the journal has the step that made it; cancels and reads never wait. `Reduce` and
   `Renew` wait too: after a crash, a smaller remaining size that no journal entry explains would look like a
   fill, and an expiry that was moved without a record would make absence a false proof of death. `ClearLatch`
-  and `Exit` wait, for what they rest on must not be lost.
+  and `Exit` wait, for what they rest on must not be lost; an `Operate` waits, for without its name in the
+  journal the next process could do it twice.
 - A cancel of an order that still waits takes it back: neither leaves, and the engine hears `NotSent`.
   `CancelAll` and `SetLatch` take back everything that waits.
 - Once the kill latch is set no `Place` leaves, whatever the engine says, until a person resumes or flattens.
@@ -24,12 +25,22 @@ from pr3dict.domain.commands import (
     CancelAll,
     ClearLatch,
     Exit,
+    Operate,
     Place,
     Reduce,
     Renew,
     SetLatch,
 )
-from pr3dict.domain.events import Control, Flatten, Latched, Listed, LogFailed, NotSent, RequestRefused
+from pr3dict.domain.events import (
+    Control,
+    Flatten,
+    Latched,
+    Listed,
+    LogFailed,
+    NotSent,
+    OperationEnded,
+    RequestRefused,
+)
 from pr3dict.domain.market import Venue
 from pr3dict.domain.steps import Step
 from pr3dict.kernels import dtypes as d
@@ -160,7 +171,7 @@ class Trader:
             elif isinstance(action, Cancel):
                 if not self._take_back_order(action.order_id):
                     urgent.append(action)
-            elif isinstance(action, Place | Reduce | Renew | ClearLatch | Exit):
+            elif isinstance(action, Place | Reduce | Renew | Operate | ClearLatch | Exit):
                 urgent += self._hold(step.number, action)
             else:
                 urgent.append(action)
@@ -201,6 +212,12 @@ class Trader:
                 request: Literal["reduce", "renew"] = "reduce" if isinstance(action, Reduce) else "renew"
                 refused = RequestRefused(order_id=action.order_id, request=request, why="not_sent", text=why)
                 self.pending.append(refused)
+            elif isinstance(action, Operate):
+                self.pending.append(
+                    OperationEnded(
+                        market=action.market, operation=action.operation, name=action.name, why=why
+                    )
+                )
 
 
 def _order_of(action: Action) -> int:

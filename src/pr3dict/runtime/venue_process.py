@@ -11,7 +11,9 @@ from typing import Any, Final, Protocol
 import structlog
 
 from pr3dict.domain.errors import WorkError
+from pr3dict.domain.market import Venue
 from pr3dict.domain.units import NS_PER_SECOND
+from pr3dict.engine.engine import Engine
 from pr3dict.risk.limits import RiskConfig
 from pr3dict.runtime.clock import Clock, ClockWatch, SystemClock
 from pr3dict.runtime.inbox import LiveSource
@@ -28,11 +30,11 @@ from pr3dict.store.recorder import Recorder
 LOOK_S: Final = 0.25  # between two looks at the adapter's tasks
 
 Log = structlog.typing.FilteringBoundLogger
-OnFigures = Callable[[Mapping[str, int]], None]
+OnFigures = Callable[[Mapping[str, Mapping[str, int]]], None]  # by venue
 
 
 class ProcessSpec(Protocol):
-    """What `LiveSpec` and `KalshiPaperSpec` say alike."""
+    """What the specs of live processes and of those on paper say alike."""
 
     @property
     def data_dir(self) -> DataDir:
@@ -48,7 +50,7 @@ class ProcessSpec(Protocol):
 
     @property
     def on_figures(self) -> OnFigures | None:
-        """Shown what the venue's adapter counts."""
+        """Shown what the venues' adapters count."""
 
 
 class FollowedVenue(Protocol):
@@ -64,9 +66,10 @@ class FollowedVenue(Protocol):
 def process_parts(
     spec: ProcessSpec,
     opened: Opened,
-    rolling: Rolling,
+    engine: Engine,
     source: LiveSource,
-    venue: FollowedVenue,
+    venues: Mapping[Venue, FollowedVenue],
+    rollings: Mapping[Venue, Rolling[Any]],
     recorder: Recorder,
     clock: Clock,
     log: Log,
@@ -74,17 +77,17 @@ def process_parts(
     arm: Callable[[], Awaitable[None]] | None = None,
     facts: Mapping[str, Any] = MappingProxyType({}),
 ) -> ShellParts:
-    """What a process at Kalshi runs, with real orders or simulated ones; `facts` go into its status."""
-    engine = rolling.engine
+    """What a process at these venues runs, with real orders or simulated ones; `facts` go into its status."""
+    figures = partial(figures_of, venues)
     companions: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
-        "kalshi": partial(end_with, venue),
-        "markets": rolling.run,
+        **{name: partial(end_with, name, venue) for name, venue in venues.items()},
+        **{f"markets of {name}": rolling.run for name, rolling in rollings.items()},
     }
     if spec.on_figures is not None:
-        companions["figures"] = partial(show_figures, venue.figures, spec.on_figures, spec.view_s)
+        companions["figures"] = partial(show_figures, figures, spec.on_figures, spec.view_s)
     return ShellParts(
         engine=engine,
-        trader=Trader(engine, venues=(*engine.venues, "kalshi"), crash_point=crash_point),
+        trader=Trader(engine, venues=(*engine.venues, *venues), crash_point=crash_point),
         source=source,
         journal=opened.journal,
         tape=recorder,
@@ -99,7 +102,7 @@ def process_parts(
         on_view=spec.on_view,
         companions=companions,
         arm=arm,
-        facts=lambda: {"adapters": {"kalshi": dict(venue.figures())}, **facts},
+        facts=lambda: {"adapters": figures(), **facts},
     )
 
 
@@ -113,19 +116,24 @@ def shell_settings(risk: RiskConfig, seconds: float | None, view_s: float, clock
     )
 
 
-async def end_with(venue: FollowedVenue) -> None:
+def figures_of(venues: Mapping[Venue, FollowedVenue]) -> dict[str, dict[str, int]]:
+    """What each venue's adapter counts."""
+    return {name: dict(venue.figures()) for name, venue in venues.items()}
+
+
+async def end_with(name: Venue, venue: FollowedVenue) -> None:
     """End with the adapter: a task of it that died must not wait for the next command to be noticed."""
     while True:
         await asyncio.sleep(LOOK_S)
         failure = venue.failure()
         if failure is not None:
-            raise WorkError(f"the Kalshi adapter failed: {failure}") from failure
+            raise WorkError(f"the {name.capitalize()} adapter failed: {failure}") from failure
 
 
 async def show_figures(
-    figures: Callable[[], Mapping[str, int]], on_figures: OnFigures, view_s: float
+    figures: Callable[[], Mapping[str, Mapping[str, int]]], on_figures: OnFigures, view_s: float
 ) -> None:
-    """Hand on what an adapter counts, each `view_s`."""
+    """Hand on what the adapters count, each `view_s`."""
     while True:
         on_figures(figures())
         await asyncio.sleep(view_s)

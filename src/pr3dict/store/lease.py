@@ -12,6 +12,7 @@ import hashlib
 import os
 import socket
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Self
@@ -22,6 +23,7 @@ from pr3dict.domain.errors import WorkError
 from pr3dict.store.crash_points import crash_point
 from pr3dict.store.data_dir import DataDir, state_path
 
+JOINT: Final = " + "  # between the accounts of one process
 TRIES: Final = 5
 TRY_AGAIN_S: Final = 0.02
 
@@ -56,7 +58,7 @@ class Lease:
 
     @classmethod
     def take(cls, data_dir: DataDir, account: str = "", *, now_ns: int, state: Path | None = None) -> Self:
-        """Take the data directory, and the account where one is named; a paper account needs no name.
+        """Take the data directory, and each account that is named (`joint_account`); paper needs no name.
 
         `now_ns` is what a refused process is told. `state`: the folder of account locks, by default the
         user's.
@@ -76,8 +78,8 @@ class Lease:
         with ExitStack() as undo:
             undo.callback(lease.release)
             lease.add(data_dir.lease, holder, f"the data directory {data_dir.path}")
-            if account:
-                lease.add(account_path(account, state), holder, f"the account {account}")
+            for one in accounts_of(account):
+                lease.add(account_path(one, state), holder, f"the account {one}")
             undo.pop_all()
         return lease
 
@@ -148,6 +150,16 @@ def holder_of(path: Path) -> Holder | None:
         os.close(handle)
     unknown = Holder(pid=0, host="", started_ns=0, account="", data_dir="")
     return _read_holder(path) or unknown
+
+
+def joint_account(accounts: Iterable[str]) -> str:
+    """The name of several accounts that one process trades; that of one is its own."""
+    return JOINT.join(sorted(accounts))
+
+
+def accounts_of(account: str) -> list[str]:
+    """Each account of a name; none of an empty one."""
+    return account.split(JOINT) if account else []
 
 
 def account_path(account: str, state: Path | None = None) -> Path:

@@ -17,11 +17,11 @@ from typing import Final
 import msgspec
 
 from pr3dict.domain.errors import WorkError
-from pr3dict.domain.events import Flatten, Halt, PauseMarket, Resume
+from pr3dict.domain.events import Flatten, Halt, KeepPairs, PauseMarket, Resume
 from pr3dict.store.crash_points import crash_point
 from pr3dict.store.files import write_whole
 
-Operator = Halt | Resume | PauseMarket | Flatten
+Operator = Halt | Resume | PauseMarket | Flatten | KeepPairs
 
 ANSWERS_KEPT: Final = 200
 POLL_S: Final = 0.02

@@ -20,7 +20,7 @@ Settings = Mapping[str, Any]
 TABLE = "market_making"
 RISK_TABLE = "risk"  # may stand beside it: limits, breakers and times of the engine (risk/limits.py)
 PROGRAMME_TABLE = "programme"  # terms of a venue's programme (risk/programme.py)
-VENUE_TABLES = ("kalshi",)  # and what is set about a venue (venues/kalshi/settings.py)
+VENUE_TABLES = ("kalshi", "polymarket")  # and what is set about a venue (venues/*/settings.py)
 
 _PRESETS: dict[str, dict[str, str | int]] = {
     "default": {},

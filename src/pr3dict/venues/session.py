@@ -10,7 +10,7 @@ import enum
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from pr3dict.domain.errors import ConfigError
+from pr3dict.domain.errors import ConfigError, WorkError
 from pr3dict.domain.events import Control
 from pr3dict.domain.units import NS_PER_SECOND, ceil_div
 from pr3dict.kernels import dtypes as d
@@ -38,6 +38,12 @@ class Sink(Protocol):
 
     def push(self, event: Control) -> None:
         """A control event."""
+
+
+class NotAnsweredError(WorkError):
+    """A read got no usable answer; `status` is 0 where nothing came back."""
+
+    status: int = 0
 
 
 class TokenBucket:

@@ -41,6 +41,7 @@ class Decimals(dict[str, int]):
         super().__init__()
         self.field = field
         self.places = places
+        self._scale: int = 10**places
 
     def __missing__(self, text: str) -> int:
         value = self.checked(self._parse(text), text)
@@ -59,6 +60,15 @@ class Decimals(dict[str, int]):
 
     def _parse(self, text: str) -> int:
         whole, dot, part = text.partition(".")
+        if len(part) <= self.places and whole.isdecimal() and text.isascii() and len(whole) <= _MOST_DIGITS:
+            if not dot:
+                return int(whole) * self._scale
+            if part.isdecimal():
+                return int(whole + part.ljust(self.places, "0"))
+        return self._parse_odd(text, whole, dot, part)
+
+    def _parse_odd(self, text: str, whole: str, dot: str, part: str) -> int:
+        """What is no usual number: negative, with zeros behind its last digit, or none."""
         digits = whole[1:] if whole[:1] == "-" else whole
         fine = part.rstrip("0")
         if not (digits.isascii() and digits.isdecimal()) or (

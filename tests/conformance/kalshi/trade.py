@@ -7,11 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from conformance import books as shared
 from conformance.kalshi.bench import CONTRACT, Ear, Heard, KalshiWire, until
-from pr3dict.domain import commands as c
-from pr3dict.domain import events as e
-from pr3dict.engine.account import Account
-from pr3dict.engine.tracked import OrderTerms
 from pr3dict.venues.kalshi.rest import KalshiRest
 from standins.kalshi import KalshiStandIn
 from standins.kalshi.errors import RefusedError
@@ -19,36 +16,11 @@ from standins.kalshi.errors import RefusedError
 ORDERS = "/portfolio/events/orders"
 
 
-class Books:
-    """The engine's account, which hears all that the adapter says and notes all that is sent."""
+class Books(shared.Books):
+    """Our books beside a session at Kalshi's stand-in."""
 
     def __init__(self, server: KalshiStandIn, ear: Ear, wire: KalshiWire, **terms: Any) -> None:
-        cash = sum(server.venue.ledger.cash.values())
-        self.account = Account(OrderTerms(**terms))
-        self._server, self._ear, self._wire, self._heard = server, ear, wire, len(ear.events)
-        now_ns = server.now_ns()
-        self.account.apply(now_ns, e.Started(version="", account="", settings="", cash_micros=cash))
-        for row in wire.lives.by_row:
-            self.account.apply(now_ns, wire.lives.of_row(row).listing)
-
-    def send(self, *commands: c.Action) -> None:
-        """Note and send."""
-        for command in commands:
-            self.account.commanded(self._server.now_ns(), command)
-        self._wire.send(self._server.now_ns(), list(commands))
-
-    def state(self, order_id: int) -> str:
-        """How an order stands after all that was said; "" where it is not open."""
-        self.hear()
-        order = self.account.order(order_id)
-        return "" if order is None else order.state.value
-
-    def hear(self) -> None:
-        """Take in what is new."""
-        while self._heard < len(self._ear.events):
-            event = self._ear.events[self._heard]
-            self._heard += 1
-            self.account.apply(self._server.now_ns(), event)
+        super().__init__(server, ear, wire, sum(server.venue.ledger.cash.values()), **terms)
 
     def yes(self, ticker: str) -> int:
         """Micro-contracts of YES less those of NO that we think we hold."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
@@ -27,10 +26,10 @@ from fuzz.kalshi.checks import (
     check_taken_out,
     item,
     refuses,
-    same,
     verdicts,
 )
-from fuzz.kalshi.world import GROUP, LIMITS, SECOND, TICKERS, World, idle
+from fuzz.kalshi.world import GROUP, LIMITS, TICKERS, World
+from fuzz.rig import SECOND, Answer, Said, idle, same, with_time
 from pr3dict.domain import commands as c
 from pr3dict.domain import events as e
 from pr3dict.domain.errors import DataError, WorkError
@@ -165,7 +164,7 @@ class Answers:
         """One answer to one request."""
         world = self.world
         world.sink.clear()
-        answer = Answer(status, raw, sample)
+        answer = Answer(status, raw, sample, verdicts)
         await self.ways[name][1](answer)
         world.script.clear()
         failure = world.wire.failure()
@@ -176,7 +175,7 @@ class Answers:
     async def _ask(self, answer: Answer, method: str, path: str, *commands: c.Action) -> list[e.Control]:
         """The events that follow from commands, the first matching request answered so."""
         world = self.world
-        world.script[:] = [(method, path, (answer.status, answer.raw))]
+        world.script[:] = [(method, path, answer.said)]
         world.sink.clear()
         world.wire.send(world.pace.now_ns(), commands)
         await idle()
@@ -255,7 +254,7 @@ class Answers:
         orders = await self._rest(4)
         cancels = [c.Cancel(order_id=order.order_id, market=0) for order in orders]
         events = await self._ask(answer, "DELETE", f"{ORDERS}/batched", *cancels)
-        again = "refused" in verdicts(answer.status, answer.raw)
+        again = "refused" in answer.verdicts
         for place, order in enumerate(orders):
             (event,) = [x for x in events if x.order_id == order.order_id]  # type: ignore[union-attr]
             self._check_canceled(
@@ -285,7 +284,7 @@ class Answers:
     async def _cancel_all(self, answer: Answer) -> None:
         """The answer is the list of what still rests."""
         world = self.world
-        world.script[:] = [("GET", "/portfolio/orders", (answer.status, answer.raw))]
+        world.script[:] = [("GET", "/portfolio/orders", answer.said)]
         world.wire.send(world.pace.now_ns(), [c.CancelAll(venue="kalshi", why="x")])
         await world.pace.pass_ns(2 * SECOND)
         failed = [x for x in world.sink.events if isinstance(x, e.ReadFailed)]
@@ -376,8 +375,8 @@ class Answers:
         world.wire.orders.named(7, "o-1")
         world.wire.orders._by_venue = {"o-1": 7}  # earlier answers gave names to others
         poll.placed(0)
-        world.script[:] = [("GET", "/portfolio/orders/queue_positions", (answer.status, answer.raw))]
-        found = await _with_time(world, poll.poll())
+        world.script[:] = [("GET", "/portfolio/orders/queue_positions", answer.said)]
+        found = await with_time(world.pace, poll.poll())
         answer.became = "refused" if found is None else "accepted"
         for place in () if found is None else found.positions:
             honest.any_reading(answer.raw, lambda value, place=place: check_queue(place, value))
@@ -386,9 +385,9 @@ class Answers:
 
     async def _tried(self, answer: Answer, path: str, work: Callable[[], Awaitable[Any]]) -> Any:
         """What a read gives; None: it was refused, in one of the two ways that who asks knows."""
-        self.world.script[:] = [("GET", path, (answer.status, answer.raw))]
+        self.world.script[:] = [("GET", path, answer.said)]
         try:
-            found = await _with_time(self.world, work())
+            found = await with_time(self.world.pace, work())
         except (ReadFailedError, DataError):
             answer.became = "refused"
             return None
@@ -405,8 +404,8 @@ class Answers:
 
     async def _limits(self, answer: Answer) -> None:
         world = self.world
-        world.script[:] = [("GET", "/account/limits", (answer.status, answer.raw))]
-        await _with_time(world, world.wire._each_minute())
+        world.script[:] = [("GET", "/account/limits", answer.said)]
+        await with_time(world.pace, world.wire._each_minute())
         limits = world.http.budget.limits
         answer.became = "accepted" if limits.usage_tier != LIMITS["usage_tier"] else "refused"
         if answer.became == "accepted":
@@ -429,15 +428,15 @@ class Answers:
     async def _fees(self, answer: Answer) -> None:
         path = self.rng.choice(("/events", "/series/KXA", "/series/fee_changes", "/events/fee_changes"))
         world = self.world
-        world.script[:] = [("GET", path, (answer.status, answer.raw))]
-        await _with_time(world, world.wire._refees(world.pace.now_ns()))
+        world.script[:] = [("GET", path, answer.said)]
+        await with_time(world.pace, world.wire._refees(world.pace.now_ns()))
         world.wire.fees.changes(world.pace.now_ns())
         answer.became = "refused" if world.sink.events else "accepted"
 
     async def _schedule(self, answer: Answer) -> None:
         world = self.world
         world.wire._schedule_due_ns = 0
-        world.script[:] = [("GET", "/exchange/schedule", (answer.status, answer.raw))]
+        world.script[:] = [("GET", "/exchange/schedule", answer.said)]
         await world.pace.pass_ns(6 * SECOND)
         answer.became = (
             "refused" if any(isinstance(x, e.Malformed) for x in world.sink.events) else "accepted"
@@ -445,7 +444,7 @@ class Answers:
 
     async def _status(self, answer: Answer) -> None:
         world = self.world
-        world.script[:] = [("GET", "/exchange/status", (answer.status, answer.raw))]
+        world.script[:] = [("GET", "/exchange/status", answer.said)]
         await world.pace.pass_ns(6 * SECOND)
         answer.became = "accepted"
 
@@ -456,11 +455,13 @@ class Answers:
         verb, path = self.rng.choice(
             (("PUT", "/portfolio/order_groups/"), ("POST", "/portfolio/order_groups/create"))
         )
-        world.script[:] = [(verb, path, (answer.status, answer.raw))]
+        world.script[:] = [(verb, path, answer.said)]
         if verb == "POST":
-            world.script.append(("PUT", "/portfolio/order_groups/", (404, b'{"error":{"code":"not_found"}}')))
+            world.script.append(
+                ("PUT", "/portfolio/order_groups/", Said(404, b'{"error":{"code":"not_found"}}'))
+            )
         try:
-            await _with_time(world, world.wire.arm())
+            await with_time(world.pace, world.wire.arm())
             answer.became = "accepted"
         except WorkError:
             answer.became = "refused"
@@ -484,7 +485,7 @@ class Answers:
         world = self.world
         number = f"x-{self.rng.randrange(10**9)}"
         msg = {**bodies.FRAMES["fill"], "order_id": number, "trade_id": number, "client_order_id": None}
-        world.script[:] = [("GET", "/portfolio/orders/x-", (answer.status, answer.raw))]
+        world.script[:] = [("GET", "/portfolio/orders/x-", answer.said)]
         world.wire.hear(
             _read_fill_frame(msgspec.json.encode({"type": "fill", "msg": msg})), world.pace.now_ns()
         )
@@ -508,52 +509,14 @@ class Answers:
         await world.pace.pass_ns(1_200_000_000)
         world.sink.clear()
         (order,) = await self._rest()
-        good = Answer(200, BY_NAME["Canceled"].raw, "")
+        good = Answer(200, BY_NAME["Canceled"].raw, "", verdicts)
         (closed,) = await self._ask(good, "DELETE", ORDERS, c.Cancel(order_id=order.order_id, market=0))
         same(closed, e.Closed(order_id=order.order_id, why="none", filled=4_000_000))
-        good = Answer(200, BY_NAME["Balance"].raw, "")
+        good = Answer(200, BY_NAME["Balance"].raw, "", verdicts)
         (read,) = await self._ask(good, "GET", "/portfolio/balance", c.ReadBalance(venue="kalshi"))
         same(getattr(read, "cash_micros", None), 123_456_700)
         world.fold()
 
 
-class Answer:
-    """A status, a body, and what became of it: accepted, refused or unknown."""
-
-    def __init__(self, status: int, raw: bytes, sample: str) -> None:
-        self.status = status
-        self.raw = raw
-        self.sample = sample
-        self.malformed = 0
-        self.became = ""
-
-    def is_judged(self, as_: str) -> None:
-        """Taken as the table says."""
-        if as_ not in verdicts(self.status, self.raw):
-            raise Lie(
-                f"status {self.status} was taken as {as_}, the table says {verdicts(self.status, self.raw)}"
-            )
-        self.became = as_
-
-    def is_unknown(self) -> None:
-        """Nobody knows: by the table, or as an accepted answer that can't be read, which is counted."""
-        if "accepted" not in verdicts(self.status, self.raw):
-            self.is_judged("unknown")
-        self.became = "unknown"
-
-
 def _cast(kind: type, value: Any) -> Any:
     return kind(value)
-
-
-async def _with_time(world: World, work: Awaitable[Any]) -> Any:
-    """What `work` gives, which may wait for a minute of the world's time."""
-    task = asyncio.ensure_future(work)
-    await idle()
-    for _ in range(60):
-        if task.done():
-            return await task
-        await world.pace.pass_ns(SECOND)
-        await idle()
-    task.cancel()
-    raise Lie("it waits for ever")

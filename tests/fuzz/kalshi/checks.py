@@ -9,6 +9,7 @@ from typing import Any, Final
 from fuzz import honest
 from fuzz.honest import Lie
 from fuzz.kalshi.world import TICKERS
+from fuzz.rig import Said, same
 from pr3dict.domain import commands as c
 from pr3dict.domain import events as e
 
@@ -17,8 +18,9 @@ CONFLICTS: Final = ("fill_or_kill_insufficient_resting_volume", "trading_is_paus
 TOTAL: Final = 10_000_000
 
 
-def verdicts(status: int, raw: bytes) -> set[str]:
+def verdicts(said: Said) -> set[str]:
     """What the table of docs/venues/kalshi.md makes of an answer, for each way to read it."""
+    status, raw = said.status, said.body
     if 200 <= status < 300:
         return {"accepted"}
     if status == 429:
@@ -37,11 +39,6 @@ def _verdict(status: int, value: Any) -> str:
     if status == 409:
         return "refused" if isinstance(inner, dict) and inner.get("code") in CONFLICTS else "unknown"
     return "refused" if status in SURE else "unknown"
-
-
-def same(got: Any, said: Any) -> None:
-    if got != said:
-        raise Lie(f"{str(got)[:200]} is not {str(said)[:200]}")
 
 
 def item(value: Any, place: int, count: int) -> Any:

@@ -11,7 +11,8 @@ import msgspec
 from fuzz import honest
 from fuzz.damage import Sample, damage
 from fuzz.honest import Lie
-from fuzz.kalshi.world import CHANNELS, SIDS, TICKERS, World, idle
+from fuzz.kalshi.world import CHANNELS, SIDS, TICKERS, World
+from fuzz.rig import idle, touch_of
 from pr3dict.domain import events as e
 from pr3dict.domain.market import PriceGrid
 from pr3dict.kernels import dtypes as d
@@ -350,13 +351,8 @@ class Feed:
         for row, ticker in enumerate(TICKERS):
             bids, asks = self.true[ticker]
             best = (max(bids, default=-1), min(asks, default=-1))
-            if row not in self.settled and _touch(world.engine.touch(row)) != best:
+            if row not in self.settled and touch_of(world.engine.touch(row)) != best:
                 raise Lie(f"the engine sees {world.engine.touch(row)} in {ticker}, the venue has {best}")
-
-
-def _touch(touch: tuple[int, int]) -> tuple[int, int]:
-    bid, ask = touch
-    return (bid if 0 < bid < 10_000 else -1, ask if 0 < ask < 10_000 else -1)
 
 
 def book_frame(value: Any) -> tuple[Any, ...] | None:

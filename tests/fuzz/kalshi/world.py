@@ -6,24 +6,12 @@ Only the sockets are ours: what a response or a frame says goes through `KalshiH
 
 from __future__ import annotations
 
-import asyncio
-import heapq
-import json
 import random
-from collections.abc import AsyncIterator, Callable
-from typing import Any, Self
+from typing import Any
 
 import msgspec
-import numpy as np
 
-from pr3dict.domain.events import Control
-from pr3dict.engine.engine import Engine
-from pr3dict.kernels import dtypes as d
-from pr3dict.risk.limits import RiskConfig
-from pr3dict.runtime.clock import EngineTime, VirtualClock
-from pr3dict.runtime.inbox import Inbox, LiveSource
-from pr3dict.strategies.config import MarketMakingConfig
-from pr3dict.strategies.market_making import MarketMakingStrategy
+from fuzz.rig import SECOND, START_NS, Line, Rig
 from pr3dict.venues.kalshi import models as m
 from pr3dict.venues.kalshi.account_models import AccountLimits
 from pr3dict.venues.kalshi.adapter import AdapterTerms, KalshiWire
@@ -35,113 +23,11 @@ from pr3dict.venues.kalshi.streams import GLOBAL, PRIVATE, PUBLIC, KalshiStreams
 from pr3dict.venues.session import Backoff, Reconnects
 from venues.kalshi import bodies
 
-SECOND = 1_000_000_000
-START_NS = 1_795_355_184 * SECOND
 TICKERS = ("KXA-1", "KXA-2")
 GROUP = "g1"
 FIRST_ORDER = 7
 CHANNELS = (*PUBLIC, "ticker", *GLOBAL, *PRIVATE)
 SIDS = {channel: place + 1 for place, channel in enumerate(CHANNELS)}
-Answer = tuple[int, bytes]
-
-
-class Pace:
-    """Time that passes when it is told to (`venues.session.Clock`)."""
-
-    def __init__(self, now_ns: int) -> None:
-        self.clock = VirtualClock(now_ns)
-        self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
-        self._count = 0
-
-    def now_ns(self) -> int:
-        """Ns UTC."""
-        return self.clock.wall_ns()
-
-    async def sleep(self, span_ns: int) -> None:
-        """Until `pass_ns` has come so far."""
-        self._count += 1
-        future = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleepers, (self.now_ns() + max(0, span_ns), self._count, future))
-        await future
-
-    async def pass_ns(self, span_ns: int) -> None:
-        """Let time pass; whoever wakes has done all that it can do then."""
-        until_ns = self.now_ns() + span_ns
-        while self._sleepers and self._sleepers[0][0] <= until_ns:
-            at_ns, _, future = heapq.heappop(self._sleepers)
-            self.clock.pass_ns(max(0, at_ns - self.now_ns()))
-            if not future.done():
-                future.set_result(None)
-            await idle()
-        self.clock.pass_ns(until_ns - self.now_ns())
-
-
-async def idle() -> None:
-    """Until every task waits for time or for an answer."""
-    ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
-    for _ in range(10_000):
-        await asyncio.sleep(0)
-        if not ready:
-            return
-    raise RuntimeError("a task turns for ever without waiting")
-
-
-class Line:
-    """Instead of aiohttp's session: each request gets the answer of `answer(method, path, query, body)`."""
-
-    def __init__(self, answer: Callable[[str, str, Any], Answer]) -> None:
-        self._answer = answer
-
-    def request(self, method: str, url: Any, *, data: bytes | None, **_: Any) -> _Response:
-        """One request."""
-        path = url.path.removeprefix("/trade-api/v2")
-        return _Response(*self._answer(method, path, None if data is None else json.loads(data)))
-
-    async def close(self) -> None:
-        """Nothing to give back."""
-
-
-class _Response:
-    def __init__(self, status: int, body: bytes) -> None:
-        self.status = status
-        self.content = self
-        self._body = body
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        return None
-
-    async def iter_any(self) -> AsyncIterator[bytes]:
-        """In two parts."""
-        half = len(self._body) // 2
-        yield self._body[:half]
-        yield self._body[half:]
-
-
-class Heard(LiveSource):
-    """The sink of a live process, which also notes what entered since `clear`."""
-
-    def __init__(self, pace: Pace) -> None:
-        super().__init__(Inbox(), EngineTime(pace.clock), {}, dict.fromkeys(range(len(TICKERS)), "kalshi"))
-        self.rows: list[d.Array] = []
-        self.events: list[Control] = []
-
-    def put_rows(self, rows: d.Array) -> None:
-        """Market data."""
-        self.rows.append(rows.copy())
-        super().put_rows(rows)
-
-    def push(self, event: Control) -> None:
-        """A control event."""
-        self.events.append(event)
-        super().push(event)
-
-    def clear(self) -> None:
-        """Forget what entered until now."""
-        self.rows.clear()
-        self.events.clear()
 
 
 def body_of(kind: type, body: Any) -> Any:
@@ -167,15 +53,14 @@ LIMITS = {
 }
 
 
-class World:
+class World(Rig):
     """One adapter; `script` answers the next requests of a (method, path), the rest is answered well."""
 
     def __init__(self, seed: int) -> None:
-        self.pace = Pace(START_NS)
-        self.sink = Heard(self.pace)
+        super().__init__("kalshi", len(TICKERS))
         limits = body_of(AccountLimits, LIMITS)
         self.http = KalshiHttp("http://127.0.0.1:1/trade-api/v2", None, self.pace, Budget(START_NS, limits))
-        self.http._session = Line(self._answer)  # type: ignore[assignment]
+        self.http._session = Line(self.answer, "/trade-api/v2")  # type: ignore[assignment]
         terms = AdapterTerms(prefix="test", first_order=FIRST_ORDER)
         self.wire = KalshiWire(self.http, None, self.sink, self.pace, lives(), terms)
         self.wire.groups[GROUP] = 2
@@ -187,25 +72,12 @@ class World:
         )  # fmt: skip
         self.wire.streams = self.streams
         self.sink.add_wire("kalshi", self.wire)
-        self.script: list[tuple[str, str, Answer]] = []
-        self.last: Any = None  # body of the newest request
         self.placed = 0
         self.seqs = dict.fromkeys(SIDS.values(), 0)
-        self.engine = Engine(RiskConfig(), capacity=len(TICKERS))
-        self.engine.register_strategy(MarketMakingStrategy(config=MarketMakingConfig()))
-        self._batches = 0
         self.wire._spawn(self.wire._watch_status())
         self.wire._spawn(self.wire._watch_lives())
 
     # --- answers ----------------------------------------------------------------------------------
-
-    def _answer(self, method: str, path: str, body: Any) -> Answer:
-        self.last = body
-        for place, (verb, start, answer) in enumerate(self.script):
-            if verb == method and path.startswith(start):
-                del self.script[place]
-                return answer
-        return 200, msgspec.json.encode(self.normal(method, path, body))
 
     def normal(self, method: str, path: str, body: Any) -> Any:
         """What a healthy exchange answers."""
@@ -277,24 +149,9 @@ class World:
         self.seqs[sid] += 1
         return sid, self.seqs[sid]
 
-    # --- the engine -------------------------------------------------------------------------------
-
-    def fold(self) -> None:
-        """The engine takes everything that entered, as the trader hands it on."""
-        if not self._batches:
-            self.engine.advance(self.pace.now_ns(), np.zeros(0, d.EVENT), [life.listing for life in lives()])
-        while self.sink.inbox:
-            self._batches += 1
-            self.sink._last_ns = max(self.sink._last_ns + 1, self.pace.now_ns())
-            batch = self.sink.inbox.take(self.sink._last_ns)
-            self.engine.advance(batch.now_ns, batch.data, batch.events)
-
-    async def close(self) -> None:
-        """End every task."""
-        tasks = list(self.wire._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    def listings(self) -> list[Any]:
+        """Both markets."""
+        return [life.listing for life in lives()]
 
 
 class _NoSigner:

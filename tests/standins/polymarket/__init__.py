@@ -3,7 +3,8 @@
 `python -m standins.polymarket --port 8080` (with tests/ and src/ on the path) serves it;
 `async with PolymarketStandIn(...) as server:` does so inside a test. What goes wrong is set with
 `server.faults.change({...})`, what happens with `server.do("resolve", market="plain-0")`; both also over
-`POST /admin/faults` and `POST /admin/do`, and `GET /admin/truth` says what is true.
+`POST /admin/faults` and `POST /admin/do`, and `GET /admin/truth` says what is true. Inside a test
+`server.watchers` are shown every request and `server.rewrites` change what a handler answers.
 """
 
 from standins.polymarket.catalog import (

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from standins.polymarket.values import ASK, BID, DOLLAR, YES, opposite
+import msgspec
+
+from standins.polymarket.values import ASK, BID, DOLLAR, YES, Json, opposite
 
 if TYPE_CHECKING:
     from standins.polymarket.state import Order
+
+_BOOK_KEYS: Final = (
+    "market", "asset_id", "timestamp", "hash", "bids", "asks", "min_order_size", "tick_size", "neg_risk",
+    "last_trade_price",
+)  # fmt: skip
+
+
+def book_hash(book: Json) -> str:
+    """SHA-1 of a book's compact JSON, keys in their order, with an empty hash in it."""
+    blank = {name: book[name] for name in _BOOK_KEYS} | {"hash": ""}
+    return hashlib.sha1(msgspec.json.encode(blank), usedforsecurity=False).hexdigest()
 
 
 @dataclass(slots=True, eq=False)

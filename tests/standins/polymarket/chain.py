@@ -217,7 +217,7 @@ class Chain:
             return "0x" + b"".join(map(word, values)).hex()
         if method == "eth_getTransactionCount":
             account = self.venue.accounts.get(checksum(params[0]))
-            waiting = self.pending.get(checksum(params[0]), 0)
+            waiting = 0 if params[1:] == ["latest"] else self.pending.get(checksum(params[0]), 0)
             return hex((account.nonce if account else 0) + waiting)
         if method == "eth_sendRawTransaction":
             return self._send(bytes.fromhex(params[0].removeprefix("0x")))

@@ -9,13 +9,22 @@ from typing import TYPE_CHECKING, Any
 from standins.polymarket.crypto import checksum
 from standins.polymarket.limits import TIERS
 from standins.polymarket.state import Account, MarketState
-from standins.polymarket.values import DOLLAR, MICRO, Json
+from standins.polymarket.values import DOLLAR, MICRO, SECOND, Json
 from standins.polymarket.venue import CANCEL_ONLY, OPEN, POST_ONLY
 
 if TYPE_CHECKING:
     from standins.polymarket.server import PolymarketStandIn
 
 SIDES = {"bid": 0, "ask": 1}
+
+
+def _fate(market: MarketState) -> Json:
+    """What a market is and, once it is resolved, what a share of each token pays in micro-dollars."""
+    pays = list(market.payouts()) if market.status == "resolved" else None
+    return {
+        "condition": market.spec.condition, "tokens": list(market.tokens), "pays": pays,
+        "fee_ppm": market.fee_rate_ppm,
+    }  # fmt: skip
 
 
 def _units(text: str | float, scale: int) -> int:
@@ -109,6 +118,14 @@ class Controls:
     def clear_book(self, market: str) -> None:
         """Everybody's orders end, as when a game starts."""
         self.venue.clear_book(self._market(market))
+
+    def move_start(self, market: str, in_s: float, *, by: str = "") -> None:
+        """A game starts so many seconds from now; `by`: only the book or only the catalogue knows."""
+        found, at_ns = self._market(market), self.venue.now_ns + round(in_s * SECOND)
+        if by != "catalogue":
+            self.venue.start_game(found, at_ns)
+        if by != "book":
+            found.listed_start_ns = at_ns
 
     def reward_size(self, market: str, shares: int) -> None:
         """The least size that earns."""
@@ -206,10 +223,11 @@ class Controls:
         venue = self.venue
         return {
             "now_ns": venue.now_ns, "mode": venue.mode,
-            "orders": [order.json() for order in venue.orders.values()],
+            "orders": [order.json() | {"salt": order.salt} for order in venue.orders.values()],
             "open_orders": [order.json() for order in venue.open.values()],
             "trades": [trade.json("TAKER" if trade.taker else "MAKER") for trade in venue.trades.values()],
             "fees": {trade.id: str(trade.fee) for trade in venue.trades.values()},
+            "markets": [_fate(market) for market in venue.markets],
             "balances": venue.ledger.truth(), "paid": list(venue.rewards.paid),
             "transactions": [tx.json() for tx in self.server.relayer.transactions.values()],
             "unexplained": venue.unexplained(), "fired": dict(venue.faults.fired),

@@ -214,7 +214,7 @@ class Desk:
         return Order(
             order_id, key.id, account, market, token, wire["side"], price, 0 if budget else size, kind,
             self.venue.now_ns, budget=budget, expiry_s=self._expiry(kind, int(wire["expiration"])),
-            post_only=post_only,
+            post_only=post_only, salt=int(wire["salt"]),
         )  # fmt: skip
 
     def _price(self, market: MarketState, size: int, money: int, *, market_order: bool) -> int:

@@ -6,7 +6,6 @@ happen up to a time, and what streams must tell is handed to `publish` as lists 
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 import itertools
 from collections import defaultdict, deque
@@ -17,7 +16,7 @@ import numpy as np
 
 from pr3dict.kernels import dtypes as d
 from standins.common.history import History
-from standins.polymarket.book import Match, Resting
+from standins.polymarket.book import Match, Resting, book_hash
 from standins.polymarket.catalog import Catalog
 from standins.polymarket.crypto import ADDRESSES
 from standins.polymarket.errors import OrderError
@@ -107,7 +106,7 @@ class Matching:
             rewards_min_size=spec.rewards_min_size,
         )  # fmt: skip
         if spec.game_start_in_s is not None:
-            market.game_start_ns = at + int(spec.game_start_in_s * SECOND)
+            market.game_start_ns = market.listed_start_ns = at + int(spec.game_start_in_s * SECOND)
         return market
 
     # --- time -------------------------------------------------------------------------------------
@@ -312,6 +311,7 @@ class Matching:
             order.resting = Resting(order.side, order.yes_price, left, order.token, order)
             market.book.add(order.resting)
             self.open[order.id] = order
+            order.status = "UNMATCHED" if again and not made else order.status  # it waited in vain
         else:
             order.status = "MATCHED"
         if made or again:
@@ -405,8 +405,8 @@ class Matching:
         order.paid += cost_of(size, order.price)
         if trade.id not in order.trades:
             order.trades.append(trade.id)
+        order.status = "LIVE" if order.left else "MATCHED"
         if not order.left:
-            order.status = "MATCHED"
             self.open.pop(order.id, None)
         self.tell_order(order, "UPDATE")
 
@@ -523,6 +523,10 @@ class Matching:
             if self.publish is not None:
                 self.publish(notes)
 
+    def book_json(self, market: MarketState, token: int) -> Json:
+        """A `book` event of one token without its hash."""
+        raise NotImplementedError
+
     def _book_notes(self, market: MarketState) -> list[Note]:
         touched, market.book.touched = market.book.touched, {}
         bid, ask = market.book.best()
@@ -530,9 +534,10 @@ class Matching:
             market.touch = (bid, ask)
             return []
         rows = []
+        marks = [book_hash(self.book_json(market, token)) for token in (YES, NO)]  # each covers a whole book
         for side, price in touched:
             size = decimal_text(market.book.totals[side].get(price, 0))
-            rows += [_row(market, token, side, price, size, bid, ask, self.now_ns) for token in (YES, NO)]
+            rows += [_row(market, token, side, price, size, bid, ask, marks[token]) for token in (YES, NO)]
         stamp, condition = str(self.now_ns // MS), market.spec.condition
         change = {
             "event_type": "price_change", "market": condition, "timestamp": stamp, "price_changes": rows,
@@ -552,16 +557,15 @@ class Matching:
 
 
 def _row(
-    market: MarketState, token: int, side: int, price: int, size: str, bid: int, ask: int, now_ns: int
+    market: MarketState, token: int, side: int, price: int, size: str, bid: int, ask: int, mark: str
 ) -> Json:
     """A row of a price_change: what a level of the one book is on one token."""
     if token == NO:
         side, price, bid, ask = 1 - side, opposite(price), opposite(ask), opposite(bid)
     asset = market.tokens[token]
-    mark = hashlib.sha1(f"{asset}{side}{price}{size}{now_ns}".encode(), usedforsecurity=False)
     return {
         "asset_id": asset, "price": price_text(price), "size": size, "side": BUY if side == BID else SELL,
-        "hash": mark.hexdigest(), "best_bid": price_text(bid) if bid else "0",
+        "hash": mark, "best_bid": price_text(bid) if bid else "0",
         "best_ask": price_text(ask) if ask < DOLLAR else "1",
     }  # fmt: skip
 

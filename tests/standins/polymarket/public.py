@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any, Final
 
 from standins.polymarket.asking import Ask
+from standins.polymarket.book import book_hash
 from standins.polymarket.catalog import FEES, EventSpec
 from standins.polymarket.crypto import ADDRESSES
 from standins.polymarket.errors import refused
@@ -30,17 +30,7 @@ from standins.polymarket.venue import Venue
 
 MOST_BOOKS: Final = 500
 GAMMA_PAGE: Final = 100
-_BOOK_KEYS: Final = (
-    "market", "asset_id", "timestamp", "hash", "bids", "asks", "min_order_size", "tick_size", "neg_risk",
-    "last_trade_price",
-)  # fmt: skip
-
-
-def book_hash(book: Json) -> str:
-    """SHA-1 of a book's compact JSON, keys in their order, with an empty hash in it."""
-    blank = {name: book[name] for name in _BOOK_KEYS} | {"hash": ""}
-    text = json.dumps(blank, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+MOST_CONDITIONS: Final = 100
 
 
 class Public:
@@ -268,7 +258,7 @@ class Public:
             "clobTokenIds": None if v2 else json.dumps(list(spec.tokens)),
             "positionIds": list(spec.tokens) if v2 else None, "startDate": iso_s(market.start_ns),
             "endDate": iso_s(market.end_ns), "endDateIso": iso_s(market.end_ns)[:10],
-            "gameStartTime": iso_s(market.game_start_ns) if market.game_start_ns else None,
+            "gameStartTime": iso_s(market.listed_start_ns) if market.listed_start_ns else None,
             "secondsDelay": spec.hold_s, "liquidityNum": depth, "liquidityClob": depth, "volumeNum": volume,
             "volume24hr": volume, "bestBid": bid / DOLLAR, "bestAsk": best_ask / DOLLAR,
             "spread": (best_ask - bid) / DOLLAR, "lastTradePrice": market.last_price / DOLLAR,
@@ -312,6 +302,8 @@ class Public:
 
     def _chosen(self, ask: Ask) -> Sequence[MarketState]:
         closed = ask.text("closed", "false").lower() == "true"
+        if len(ask.query.getall("condition_ids", [])) > MOST_CONDITIONS:
+            raise refused(422, f"condition_ids: at most {MOST_CONDITIONS}")
         wanted = {
             "conditionId": set(ask.query.getall("condition_ids", [])),
             "slug": set(ask.query.getall("slug", [])),

@@ -151,9 +151,9 @@ class Relayer:
             return
         if not made.calls:
             made.account.deployed = True
-        else:
-            made.account.nonce += 1
         why = self.chain.execute(made.account, made.calls)
+        if made.calls and not why:
+            made.account.nonce += 1  # a transaction that is reverted leaves the nonce as it was
         made.state, made.error = ("STATE_FAILED", why) if why else ("STATE_MINED", None)
 
     @staticmethod

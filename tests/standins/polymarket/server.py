@@ -90,7 +90,9 @@ class PolymarketStandIn:
         self, catalog: Catalog | None = None, *, port: int = 0, speed: float = 1.0,
         start_ns: int | None = None, tier: str = "standard", cash_dollars: float = 10_000.0,
         faults: Mapping[str, Any] | None = None, seed: int = 1, private_key: str = PRIVATE_KEY,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns, tick_s: float = TICK_S,
     ) -> None:  # fmt: skip
+        self._monotonic_ns, self._tick_s = monotonic_ns, tick_s
         self.speed = speed
         self.faults = FaultBox(faults, seed=seed)
         start = time.time_ns() if start_ns is None else start_ns
@@ -108,10 +110,12 @@ class PolymarketStandIn:
         self.relayer = Relayer(self.venue, self.chain)
         self.controls = Controls(self)
         self.streams: dict[Stream, web.Request] = {}
+        self.watchers: list[Callable[[web.Request, bytes], None]] = []  # are shown every request
+        self.rewrites: dict[str, Callable[[Any], Any]] = {}  # by handler: its answers, changed
         self.requests: Counter[str] = Counter()
         self.port = port
         self._start_ns = self._manual_ns = start
-        self._wall_ns = time.monotonic_ns()
+        self._wall_ns = monotonic_ns()
         self._hazard_ns = start
         self._runner: web.AppRunner | None = None
         self._task: asyncio.Task[None] | None = None
@@ -126,7 +130,7 @@ class PolymarketStandIn:
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
         await site.start()
         self.port = self._runner.addresses[0][1]
-        self._wall_ns = time.monotonic_ns()
+        self._wall_ns = self._monotonic_ns()
         self._task = asyncio.create_task(self._run())
         return self
 
@@ -194,7 +198,7 @@ class PolymarketStandIn:
         """The venue's time."""
         if not self.speed:
             return self._manual_ns
-        return self._start_ns + round((time.monotonic_ns() - self._wall_ns) * self.speed)
+        return self._start_ns + round((self._monotonic_ns() - self._wall_ns) * self.speed)
 
     def pass_time(self, seconds: float) -> None:
         """Let venue time pass at once, with a `speed` of 0."""
@@ -216,7 +220,7 @@ class PolymarketStandIn:
     async def _run(self) -> None:
         while True:
             self.catch_up()
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(self._tick_s)
 
     def do(self, action: str, **arguments: Any) -> Any:
         """An action of `Controls`, now."""
@@ -320,11 +324,14 @@ class PolymarketStandIn:
             self.requests[name] += 1
             told: dict[str, str] = {}
             try:
+                for watch in self.watchers:  # one that raises a `RefusedError` answers with it
+                    watch(request, raw)
                 ask = self._ask(request, raw, name, level)
                 told = self._admit(ask, name, level)
                 await self._hold(ask, name)
                 body = handle(ask)
                 self._settle_up(ask, name, body, told)
+                body = self.rewrites[name](body) if name in self.rewrites else body
                 self.venue.flush()
                 status = 200
             except RefusedError as error:

@@ -72,6 +72,7 @@ class MarketState:
     end_ns: int
     start_ns: int
     game_start_ns: int = 0
+    listed_start_ns: int = 0  # as Gamma has it
     status: str = "active"
     accepting: bool = True
     tick: int = 100
@@ -134,6 +135,7 @@ class Order:
     budget: int = 0
     expiry_s: int = 0
     post_only: bool = False
+    salt: int = 0  # that was signed
     status: str = "LIVE"
     matched: int = 0
     paid: int = 0  # micro-dollars that changed hands

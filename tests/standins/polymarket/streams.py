@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from aiohttp import WSMsgType, web
 
-from standins.polymarket.public import book_hash
+from standins.polymarket.book import book_hash
 from standins.polymarket.state import Note
 from standins.polymarket.values import SECOND, Json, iso_s
 

@@ -9,7 +9,7 @@ import re
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 MICRO: Final = 1_000_000
@@ -28,6 +28,7 @@ _WHOLE = re.compile(r"\d{1,78}")
 Json = dict[str, Any]
 
 
+@lru_cache(maxsize=1 << 16)
 def decimal_text(amount: int, scale: int = MICRO) -> str:
     """An integer of 1/scale as a decimal without trailing zeros."""
     digits = len(str(scale)) - 1

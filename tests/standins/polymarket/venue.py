@@ -46,8 +46,8 @@ class Venue(Matching):
             if market.ready_ns > self.now_ns:
                 market.status, market.accepting = "waiting", False
                 self.at(market.ready_ns, partial(self._ready, market))
-            if market.spec.clears_at_start and market.game_start_ns:
-                self.at(market.game_start_ns, partial(self.clear_book, market))
+            if market.game_start_ns:
+                self.start_game(market, market.game_start_ns)
             due_ns = self.start_ns + int(market.spec.resolve_in_s * SECOND)
             self.at(due_ns, partial(self.resolve, market, market.spec.result))
         self.after(SAMPLE_S, self.rewards.sample)
@@ -148,6 +148,16 @@ class Venue(Matching):
             ends = bid >= FINE_ABOVE or ask <= DOLLAR - FINE_ABOVE
             if ends and market.tick > fine:
                 self.change_tick(market, fine)
+
+    def start_game(self, market: MarketState, at_ns: int) -> None:
+        """A market's game starts then, whatever was said before."""
+        market.game_start_ns = at_ns
+
+        def start() -> None:
+            if market.game_start_ns == at_ns and market.spec.clears_at_start:
+                self.clear_book(market)
+
+        self.at(at_ns, start)
 
     def clear_book(self, market: MarketState) -> None:
         """Everybody's resting orders end, as when a game starts."""

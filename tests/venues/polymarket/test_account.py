@@ -16,7 +16,7 @@ from pr3dict.domain.errors import DataError
 from pr3dict.domain.fees import polymarket_terms
 from pr3dict.domain.market import polymarket_grid
 from pr3dict.kernels import dtypes as d
-from pr3dict.venues.polymarket.account_frames import AccountFrames, Stranger, Us, reason_of
+from pr3dict.venues.polymarket.account_frames import AccountFrames, Stranger, Us
 from pr3dict.venues.polymarket.account_models import Trade, TradeState
 from pr3dict.venues.polymarket.frames import OrderFrame, TradeFrame, kind_of, read_frame
 from pr3dict.venues.polymarket.markets import Life, Lives
@@ -239,15 +239,27 @@ def test_words_that_nobody_knows_are_counted() -> None:
     assert known.unknown_words == {"SETTLING_ELSEWHERE": 1}
     assert known.order(order(status="UNMATCHED"), NOW_NS) == ()
     assert known.order(order(id="0xother"), NOW_NS) == () and known.unlisted == 1
-    assert reason_of("CANCELED", ended=True) == "expired"
     with pytest.raises(DataError, match="sent"):
         known.order(order(original_size="99"), NOW_NS)
 
 
-def test_an_order_that_never_rests_ends_with_what_it_took() -> None:
+def test_how_an_order_ends_that_must_trade_at_once() -> None:
     known = frames((5, MINE, {"tif": d.IOC}))
-    budget = order(original_size="53", size_matched="20", status="MATCHED")
-    assert known.order(budget, NOW_NS) == (e.Closed(order_id=5, why="unfilled_ioc", filled=20_000_000),)
+    partly = {"size_matched": "20"}
+    told = known.order(order(**partly, status="MATCHED"), NOW_NS)  # a purchase: what is left rests
+    assert told == (e.Accepted(order_id=5, venue_id=MINE, filled=20_000_000),)
+    ended = (e.Closed(order_id=5, why="unfilled_ioc", filled=20_000_000),)
+    assert known.order(order(**partly, status="CANCELED"), NOW_NS) == ended
+    own = known._orders.get(5)
+    own.rests = False
+    assert known.order(order(**partly, status="MATCHED"), NOW_NS) == ended
+
+
+def test_an_order_whose_time_has_come_expired() -> None:
+    known = frames((5, MINE, {}))
+    known._orders.get(5).expires_ns = NOW_NS
+    assert known.order(order(status="CANCELED"), NOW_NS)[0].why == "expired"
+    assert known.order(order(status="CANCELED"), NOW_NS - 1)[0].why == "none"
 
 
 def test_orders_of_earlier_processes_are_known_by_digest_or_nameless() -> None:
@@ -283,11 +295,14 @@ def test_no_damage_escapes(kind: str, data: st.DataObject) -> None:
         try:
             found = read_frame(kind_of(text), text)
             if isinstance(found, TradeFrame):
-                known.trade(found, sure=True)
+                events = known.trade(found, sure=True)
             elif isinstance(found, OrderFrame):
-                known.order(found, NOW_NS)
+                events = known.order(found, NOW_NS)
+            else:
+                continue
         except DataError:
-            pass
+            continue
+        assert all(fill.size > 0 for fill in events if isinstance(fill, e.Filled))
 
 
 def test_a_listed_trade_and_a_told_one_are_the_same_fills() -> None:

@@ -14,7 +14,6 @@ from pr3dict.domain.units import parse_price, parse_quantity
 from pr3dict.venues.polymarket.amounts import (
     AMOUNT_PLACES,
     LOT,
-    budget_amounts,
     floor_size,
     limit_amounts,
     price_and_size,
@@ -53,23 +52,6 @@ def test_limit_orders_have_the_amounts_of_polymarket_client(tick_price, size, si
     assert tuple(limit_amounts(side, price, size, tick)) == theirs
 
 
-@given(prices, st.integers(10_000, 10**11))
-def test_budgets_buy_what_polymarket_client_says(tick_price, budget):
-    market = pytest.importorskip("polymarket._internal.actions.orders.market", reason=NO_CLIENT)
-    tick, price = tick_price
-    theirs = market._compute_market_order_amounts(
-        price=Decimal(price) / 10_000,
-        amount=Decimal(budget) / 10**6,
-        side="BUY",
-        tick_size=Decimal(tick) / 10_000,
-    )
-    if 0 in theirs:
-        with pytest.raises(DataError, match="buys nothing"):
-            budget_amounts(budget, price, tick)
-    else:
-        assert tuple(budget_amounts(budget, price, tick)) == theirs
-
-
 @given(prices, st.integers(1, 10**8), sides)
 def test_limit_orders_have_the_amounts_of_py_clob_client_v2(tick_price, lots, side):
     builder = pytest.importorskip("py_clob_client_v2.order_builder.builder", reason=NO_OLD_CLIENT)
@@ -94,19 +76,6 @@ def test_amounts_mean_their_price_and_size_and_keep_the_venue_s_decimals(tick_pr
     money = amounts.maker if side == "BUY" else amounts.taker
     assert money % 10 ** (6 - AMOUNT_PLACES[tick]) == 0
     assert floor_size(size) % LOT == 0 and 0 <= size - floor_size(size) < LOT
-
-
-@given(prices, st.integers(10_000, 10**11))
-def test_a_budget_is_never_overspent_and_reaches_its_price(tick_price, budget):
-    tick, price = tick_price
-    try:
-        money, tokens = budget_amounts(budget, price, tick)
-    except DataError:
-        return
-    assert money <= budget < money + 10_000
-    assert money * 10_000 >= price * tokens  # what it offers a token is the price at least
-    unit = 10 ** (6 - AMOUNT_PLACES[tick])
-    assert tokens % unit == 0 and money * 10_000 < price * (tokens + unit) + 10_000
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +14,20 @@ from hypothesis import strategies as st
 from pr3dict.kernels import dtypes as d
 from pr3dict.venues.polymarket.book import (
     BookDecoder,
-    BookLost,
     BookSpec,
     Hash,
     Other,
     TickChange,
     YesBook,
-    messages,
     token_hash,
 )
+from pr3dict.venues.polymarket.book_frames import BookLost, messages
+from venues.polymarket.recorded import as_frame, in_yes, mlb_messages
 
 MS = 1_763_800_000_000
 NOW_NS = 1_763_800_000_050_000_000
 YES, NO = "7132", "5211"
 SPEC = BookSpec(market=2, condition="0xCond", yes=YES, no=NO, tick=100, min_size=5_000_000, neg_risk=False)
-Sides = tuple[dict[int, int], dict[int, int]]
 
 
 def decoder(*specs: BookSpec) -> tuple[BookDecoder, d.Array]:
@@ -263,88 +259,50 @@ def test_any_changes_leave_the_book_that_a_slow_reference_has(
     assert found.best == [max(bids, default=-1), min(asks, default=-1)]
 
 
-# --- recorded -----------------------------------------------------------------------------------------
-
-
-def replayed(out: d.Array, count: int, sides: Sides) -> Sides:
-    """Rows applied by a slow reference that knows nothing but rows."""
-    for row in out[:count]:
-        if row["kind"] == d.SNAPSHOT and row["bits"] & d.SNAP_FIRST:
-            sides = ({}, {})
-        if row["kind"] in (d.SNAPSHOT, d.LEVEL):
-            levels = sides[int(row["side"])]
-            levels.pop(int(row["price"]), None)
-            if row["qty"]:
-                levels[int(row["price"])] = int(row["qty"])
-    return sides
-
-
-def test_recorded_frames_hash_to_what_the_venue_stated(data_dir: Path) -> None:
-    """Every recorded book and change: each hash is that of our book, each later book is the one we have."""
-    path = data_dir / "raw-ws-samples" / "polymarket-15m-mixed-raw_messages.jsonl.gz"
-    with gzip.open(path) as lines:
-        texts = [r["payload"] for r in map(json.loads, lines) if r["source"] == "polymarket_clob"]
-    pairs: dict[str, list[str]] = {}
-    frames = []
-    for text in texts:
-        parsed = json.loads(text)
-        for one in parsed if isinstance(parsed, list) else [parsed]:
-            one.setdefault("event_type", "book")  # what came over REST is a whole book, too
-            frames.append(json.dumps(one).encode())
-            known = pairs.setdefault(one["market"], [])
-            for asset in [c["asset_id"] for c in one.get("price_changes", [])] + [one.get("asset_id")]:
-                if asset and asset not in known:
-                    known.append(asset)
-    two = {c: tokens for c, tokens in pairs.items() if len(tokens) == 2}
-    specs = [
-        BookSpec(market=i, condition=c, yes=t[0], no=t[1], tick=100, min_size=5_000_000, neg_risk=False)
-        for i, (c, t) in enumerate(two.items())
+@st.composite
+def pairs(draw: st.DrawFn) -> list[Any]:
+    """Two rows of a frame and its touch: one level told by both tokens, unless something is changed."""
+    cents, size = draw(st.integers(40, 60)), draw(st.sampled_from(["0", "7", "7.5"]))
+    buys, yes_first = draw(st.booleans()), draw(st.booleans())
+    rows = [
+        [YES, "BUY" if buys else "SELL", f"{cents / 100:g}", size],
+        [NO, "SELL" if buys else "BUY", f"{(100 - cents) / 100:g}", size],
     ]
-    decode, out = decoder(*specs)
-    ours: dict[int, Sides] = {}
-    verified = books = others = 0
-    for raw in frames:
-        count, said = decode.decode(raw, NOW_NS)
-        others += isinstance(said, Other)
-        if isinstance(said, Other):
-            continue
-        one = json.loads(raw)
-        known = decode.books[one["market"]]
-        ours[known.spec.market] = replayed(out, count, ours.get(known.spec.market, ({}, {})))
-        assert ours[known.spec.market] == known.sides
-        if one["event_type"] == "book":
-            books += 1
-            assert sides_of(one, is_no=one["asset_id"] == known.spec.no) == known.sides
-        assert decode.verify(known) is Hash.MATCHES
-        verified += 1
-    assert (others, books) == (17, 540) and verified == 580 and decode.ignored == 0
+    rows = rows if yes_first else rows[::-1]
+    odd = draw(st.sampled_from([None, None, None, (0, "8"), (1, "BID"), (2, "1.5"), (2, "0.33"), (3, "x")]))
+    if odd is not None:
+        rows[draw(st.integers(0, 1))][odd[0]] = odd[1]
+    touch = draw(st.sampled_from([None, ("0.52", "0.54"), ("0.46", "0.48"), ("", "0"), ("x", "0.5")]))
+    return [*rows, touch]
 
 
-def sides_of(one: dict[str, Any], *, is_no: bool) -> Sides:
-    """A book's levels, read with other means."""
-    sides = []
-    for name in ("bids", "asks"):
-        levels = {round(float(r["price"]) * 10_000): round(float(r["size"]) * 10**6) for r in one[name]}
-        sides.append({10_000 - p: q for p, q in levels.items()} if is_no else levels)
-    return (sides[1], sides[0]) if is_no else (sides[0], sides[1])
+@settings(max_examples=150)
+@given(frames=st.lists(pairs(), max_size=12))
+def test_the_quick_way_of_the_usual_frame_is_the_way_of_all_frames(frames: list[list[Any]]) -> None:
+    """The same decoder without that way makes the same of each frame."""
+    (quick, quick_out), (slow, slow_out) = decoder(), decoder()
+    slow._on_pair = lambda *_: False  # type: ignore[method-assign]
+    for decode in (quick, slow):
+        decode.decode(WHOLE, NOW_NS)
+    for n, (one, two, touch) in enumerate(frames):
+        raw = change(tuple(one), tuple(two), ms=MS + n, touch=touch)
+        found = [made(quick, quick_out, raw, NOW_NS + n), made(slow, slow_out, raw, NOW_NS + n)]
+        assert found[0] == found[1]
 
 
-def mlb_messages(path: Path) -> Iterator[tuple[str, str, int, list[tuple[str, str, str]]]]:
-    """(kind, asset, ms, rows) as they were received: a book is one message, a change each row."""
-    with gzip.open(path, "rt") as lines:
-        key, rows = None, []
-        for row in csv.DictReader(lines):
-            if not (row["timestamp"] or "").isdecimal():
-                continue
-            mine = (row["event_type"], row["asset_id"], int(row["timestamp"]), row["hash"])
-            if mine != key and key is not None:
-                yield (*key[:3], rows)
-                rows = []
-            key = mine
-            side = {"bid": "BUY", "ask": "SELL"}.get(row["side"], row["side"])
-            rows.append((side, row["price"], row["size"]))
-        if key is not None:
-            yield (*key[:3], rows)
+def made(decode: BookDecoder, out: d.Array, raw: bytes, now_ns: int) -> list[Any]:
+    """Everything that a frame leads to."""
+    known = decode.books["0xCond"]
+    try:
+        count, said = decode.decode(raw, now_ns)
+        told = [out[:count].tobytes(), said]
+    except BookLost as error:
+        told = [str(error), error.market]
+    book = [known.levels(), list(known.best), known.doubts, known.stated, known.heard_ns, known.exch_ns]
+    return [*told, *book, decode.ignored, decode.mirrors_differ]
+
+
+# --- recorded -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -390,22 +348,3 @@ def test_a_recorded_game_gives_the_book_of_each_token(data_dir: Path, name: str)
             agreed += theirs[0] == theirs[1]  # where the recording contradicts itself, ours is one of both
             compared += 1
     assert snapshots > 20 and compared > 250 and agreed >= compared - compared // 100
-
-
-def as_frame(kind: str, asset: str, ms: int, rows: list[tuple[str, str, str]]) -> bytes:
-    """A recorded message as today's channel would tell it."""
-    levels = [(s, {"price": f"{float(p):g}", "size": f"{float(q):.6f}"}) for s, p, q in rows]
-    body: dict[str, Any] = {"event_type": kind, "asset_id": asset, "market": "0xg", "timestamp": str(ms)}
-    if kind == "book":
-        body |= {"bids": [r for s, r in levels if s == "BUY"], "asks": [r for s, r in levels if s == "SELL"]}
-    else:
-        body |= {"price_changes": [{"asset_id": asset, "side": s, **r} for s, r in levels]}
-    return json.dumps(body).encode()
-
-
-def in_yes(levels: dict[tuple[str, int], int], *, is_no: bool) -> Sides:
-    sides: Sides = ({}, {})
-    for (word, price), size in levels.items():
-        if size:
-            sides[d.BID if (word == "BUY") != is_no else d.ASK][10_000 - price if is_no else price] = size
-    return sides

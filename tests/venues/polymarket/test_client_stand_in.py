@@ -3,94 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 
 import pytest
 
-from pr3dict.domain.commands import Place
 from pr3dict.kernels import dtypes as d
 from pr3dict.venues.polymarket.account_models import OrderState, TradeState
 from pr3dict.venues.polymarket.auth import ApiKey
 from pr3dict.venues.polymarket.budget import Budget
 from pr3dict.venues.polymarket.http import Call, Hosts, PolymarketHttp
 from pr3dict.venues.polymarket.models import Book, book_hash
-from pr3dict.venues.polymarket.orders import PolymarketOrders
 from pr3dict.venues.polymarket.outcomes import Restriction, Verdict
-from pr3dict.venues.polymarket.requests import Requests, Terms
-from pr3dict.venues.polymarket.rest import READERS, PolymarketRest, ReadFailedError
+from pr3dict.venues.polymarket.rest import READERS, ReadFailedError
 from pr3dict.venues.polymarket.sign import WalletKey, WalletKind
-from standins.polymarket import PRIVATE_KEY, PolymarketStandIn, small_catalog
-
-CONTRACT = 1_000_000
-
-
-class VenueClock:
-    """The stand-in's time, which may run faster than ours."""
-
-    def __init__(self, server: PolymarketStandIn) -> None:
-        self._server = server
-
-    def now_ns(self) -> int:
-        return self._server.now_ns()
-
-    async def sleep(self, span_ns: int) -> None:
-        await asyncio.sleep(span_ns / 1e9 / (self._server.speed or 1.0))
-
-
-class Desk:
-    """Everything a trader has: reads, requests, and the terms of the listed markets."""
-
-    def __init__(self, http: PolymarketHttp, signer: WalletKey) -> None:
-        self.http, self.signer = http, signer
-        self.rest, self.orders = PolymarketRest(http), PolymarketOrders(http)
-        self.terms: list[Terms] = []
-        self.requests: Requests | None = None
-
-    async def learn(self) -> None:
-        """Find the key and list the markets, from the catalogue and from the order API."""
-        self.http.key = await self.orders.find_key()
-        for market in (await self.rest.gamma_markets(closed=False)).items:
-            found = await self.rest.clob_market(market.condition_id)
-            assert tuple(token.t for token in found.t) == market.tokens
-            assert (found.mts, found.nr) == (market.order_price_min_tick_size, market.neg_risk)
-            self.terms.append(Terms(market.condition_id, *market.tokens, int(found.mts), neg_risk=found.nr))
-        self.requests = Requests(self.signer, self.http.key.key, self.terms.__getitem__, "standin")
-
-    def build(self, number: int, row: int = 0, **changes):
-        fields = {
-            "order_id": number,
-            "market": row,
-            "side": d.BID,
-            "price": 4_000,
-            "size": 10 * CONTRACT,
-            "tif": d.POST_ONLY,
-            **changes,
-        }
-        place = Place(**fields)
-        return place, self.requests.create(place, self.http.clock.now_ns())
-
-    async def place(self, number: int, row: int = 0, **changes):
-        place, built = self.build(number, row, **changes)
-        answer = await self.orders.post(built)
-        return built, answer, Requests.placed(place, built, answer.outcome, answer.body)
-
-
-@asynccontextmanager
-async def trading(signer=None, *, answer_s=1.0, **settings):
-    """A desk at a running stand-in."""
-    async with PolymarketStandIn(small_catalog(), **settings) as server:
-        clock = VenueClock(server)
-        hosts = Hosts(
-            server.url, server.gamma_url, server.url, server.url, server.market_ws_url, server.user_ws_url
-        )
-        signer = signer or WalletKey(PRIVATE_KEY)
-        http = PolymarketHttp(hosts, clock, Budget(clock.now_ns()), signer=signer, answer_s=answer_s)
-        try:
-            desk = Desk(http, signer)
-            await desk.learn()
-            yield server, desk
-        finally:
-            await http.close()
+from standins.polymarket import PolymarketStandIn, small_catalog
+from venues.polymarket.client_desk import CONTRACT, Desk, at_desk
+from venues.polymarket.trading import VenueClock
 
 
 def run(test):
@@ -100,7 +27,7 @@ def run(test):
 
 def test_every_kind_of_market_takes_both_sides_and_gives_them_back():
     async def test():
-        async with trading() as (_, desk):
+        async with at_desk() as (_, desk):
             assert len(desk.terms) == 5 and len({t.neg_risk for t in desk.terms}) == 2
             for row, terms in enumerate(desk.terms):
                 for side, price in ((d.BID, 3_000), (d.ASK, 7_000)):
@@ -146,7 +73,7 @@ def test_every_kind_of_wallet_trades(kind):
 
 def test_an_order_that_would_trade_is_refused_or_trades_and_its_trade_is_ours():
     async def test():
-        async with trading(faults={"mine_s": [0.05, 0.1], "confirm_s": [0.05, 0.1]}) as (_, desk):
+        async with at_desk(faults={"mine_s": [0.05, 0.1], "confirm_s": [0.05, 0.1]}) as (_, desk):
             book = await desk.rest.book(desk.terms[0].yes)
             best = min(level.price for level in book.asks)
             _, answer, events = await desk.place(1, price=int(best))
@@ -173,7 +100,7 @@ def test_an_order_that_would_trade_is_refused_or_trades_and_its_trade_is_ours():
 
 def test_a_batch_and_every_form_of_cancel():
     async def test():
-        async with trading() as (_, desk):
+        async with at_desk() as (_, desk):
             made = [desk.build(n, n % 5, price=3_000)[1] for n in range(1, 16)]
             answers = await desk.orders.post_batch(made)
             assert {answer.outcome.verdict for answer in answers} == {Verdict.ACCEPTED}
@@ -193,7 +120,7 @@ def test_a_batch_and_every_form_of_cancel():
 
 def test_why_orders_are_refused():
     async def test():
-        async with trading() as (_, desk):
+        async with at_desk() as (_, desk):
             for number, (changes, why) in enumerate(
                 (
                     ({"size": CONTRACT}, "min_size"),
@@ -214,7 +141,7 @@ def test_why_orders_are_refused():
 @pytest.mark.parametrize("fault", ["lost_answer", "error_after_apply", "ip_limit_after", "malformed_answer"])
 def test_an_order_whose_answer_was_lost_is_found_by_its_digest(fault):
     async def test():
-        async with trading() as (server, desk):
+        async with at_desk() as (server, desk):
             server.faults.change({fault: 1})
             built, answer, events = await desk.place(1)
             assert answer.outcome.verdict is Verdict.UNKNOWN and events[0].request == "place"
@@ -242,7 +169,7 @@ def test_an_order_whose_answer_was_lost_is_found_by_its_digest(fault):
 )
 def test_an_order_that_was_never_taken_is_nowhere(fault, verdict):
     async def test():
-        async with trading() as (server, desk):
+        async with at_desk() as (server, desk):
             server.faults.change({fault: 1})
             built, answer, _ = await desk.place(1)
             assert answer.outcome.verdict is verdict
@@ -255,7 +182,7 @@ def test_an_order_that_was_never_taken_is_nowhere(fault, verdict):
 
 def test_an_answer_with_null_for_text_is_judged_by_what_it_says():
     async def test():
-        async with trading(faults={"null_fields": 1}) as (_, desk):
+        async with at_desk(faults={"null_fields": 1}) as (_, desk):
             for number in range(1, 5):
                 _, answer, _ = await desk.place(number)
                 assert answer.outcome.verdict is Verdict.ACCEPTED, answer
@@ -266,7 +193,7 @@ def test_an_answer_with_null_for_text_is_judged_by_what_it_says():
 
 def test_a_restart_is_told_and_cancels_go_through_the_window_after_it():
     async def test():
-        async with trading() as (server, desk):
+        async with at_desk() as (server, desk):
             built, _, _ = await desk.place(1)
             server.do("restart", seconds=0.2, post_only_s=30.0)
             _, answer, events = await desk.place(2)
@@ -283,7 +210,7 @@ def test_a_restart_is_told_and_cancels_go_through_the_window_after_it():
 
 def test_heartbeats_keep_orders_and_their_end_takes_them():
     async def test():
-        async with trading(speed=20.0) as (_, desk):
+        async with at_desk(speed=20.0) as (_, desk):
             first = await desk.orders.heartbeat("")
             built, _, _ = await desk.place(1)
             told = first.body.heartbeat_id
@@ -306,7 +233,7 @@ def test_heartbeats_keep_orders_and_their_end_takes_them():
 
 def test_an_order_ends_at_the_second_that_was_asked_for():
     async def test():
-        async with trading(speed=60.0) as (_, desk):
+        async with at_desk(speed=60.0) as (_, desk):
             at_ns = desk.http.clock.now_ns() + 150 * 10**9
             built, answer, _ = await desk.place(1, expiry_ns=at_ns)
             assert answer.outcome.verdict is Verdict.ACCEPTED and built.post.order_type == "GTD"
@@ -325,7 +252,7 @@ def test_an_order_ends_at_the_second_that_was_asked_for():
 
 def test_the_rest_of_what_a_maker_reads():
     async def test():
-        async with trading() as (server, desk):
+        async with at_desk() as (server, desk):
             rest, terms = desk.rest, desk.terms[0]
             assert abs(await rest.time_ns() - server.now_ns()) < 3 * 10**9
             assert await rest.version() == 2
@@ -335,7 +262,7 @@ def test_the_rest_of_what_a_maker_reads():
             assert (await rest.verbose_market(terms.condition)).condition_id == terms.condition
             books = await rest.books([t.yes for t in desk.terms])
             assert [book.asset_id for book in books] == [t.yes for t in desk.terms]
-            assert (await rest.gamma_events())[0].markets
+            assert (await rest.event_markets()).items
             cash = await rest.balance()
             assert cash.balance == 10_000 * CONTRACT and max(cash.allowances.values()) > 2**200
             await rest.refresh_balance()
@@ -362,7 +289,7 @@ def test_the_rest_of_what_a_maker_reads():
 
 def test_a_wrong_api_key_is_refused_at_the_door():
     async def test():
-        async with trading() as (_, desk):
+        async with at_desk() as (_, desk):
             key, _, phrase = desk.http.key.parts()
             desk.http.key = ApiKey(desk.signer.address, key, "bm90IHRoZSBzZWNyZXQ=", phrase)
             _, answer, _ = await desk.place(1)
@@ -373,7 +300,7 @@ def test_a_wrong_api_key_is_refused_at_the_door():
 
 def test_books_hash_to_what_they_say():
     async def test():
-        async with trading() as (_, desk):
+        async with at_desk() as (_, desk):
             reply = await desk.http.call(Call("GET", "/book", query={"token_id": desk.terms[0].yes}))
             assert READERS[Book](reply.body).hash == book_hash(reply.body)
 
@@ -382,7 +309,7 @@ def test_books_hash_to_what_they_say():
 
 def test_a_refusal_inside_an_accepted_answer_is_seen():
     async def test():
-        async with trading(faults={"refused_as_200": 1}) as (_, desk):
+        async with at_desk(faults={"refused_as_200": 1}) as (_, desk):
             _, answer, events = await desk.place(1, size=CONTRACT)
             assert (answer.status, answer.outcome.verdict) == (200, Verdict.REFUSED)
             assert events[0].why == "min_size"

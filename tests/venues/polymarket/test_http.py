@@ -411,7 +411,7 @@ def test_every_read_decodes_its_body(small, bodies):
             (rest.tick_size(bodies.YES), m.TickSize, lambda x: x == 100),
             (rest.neg_risk(bodies.YES), m.NegRisk, lambda x: x is False),
             (rest.gamma_market("540817"), m.GammaMarket, lambda x: x.rewards_max_spread == 450),
-            (rest.gamma_events(slug="x"), m.GammaEvents, lambda x: x[0].markets[0].id == "540817"),
+            (rest.event_markets(slug="x"), m.GammaEvents, lambda x: x.items[0].id == "540817"),
             (rest.reward_markets(), m.RewardMarkets, lambda x: x.items[0].rewards_min_size == 50_000_000),
             (rest.rewards_of(cond), m.RewardMarkets, lambda x: x.items[0].total_daily_rate == 12_500_000),
             (

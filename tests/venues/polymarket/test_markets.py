@@ -182,6 +182,22 @@ def test_quotes_are_out_of_a_book_that_a_game_will_empty() -> None:
     assert statuses(keeps.tick(starts)) == []
 
 
+def test_both_starts_of_a_game_are_heeded_and_whoever_says_that_it_empties_the_book_is_believed() -> None:
+    early, late = NOW_NS + 300 * SECOND, NOW_NS + 900 * SECOND
+    for ours, theirs in ((early, late), (late, early)):
+        for gamma_clears, book_clears in ((True, False), (False, True)):
+            market = gamma(clearBookOnStart=gamma_clears, gameStartTime=ours // SECOND)
+            book = clob(cbos=book_clears, gst=theirs // SECOND, mts=0.01, mos=5)
+            known = Lives([life_of(listed(market, row=0, clob=book), market, book)], in_play=True)
+            known.opening(NOW_NS)
+            assert statuses(known.tick(early - 61 * SECOND)) == []
+            assert statuses(known.tick(early - 59 * SECOND)) == [MarketStatus.PAUSED]
+            assert statuses(known.tick(late + 9 * SECOND)) == []
+            assert statuses(known.tick(late + 11 * SECOND)) == [MarketStatus.ACTIVE]
+            moved = clob(cbos=book_clears, gst=(late + 300 * SECOND) // SECOND)
+            assert statuses(known.start_moved(moved, CONDITION, late + 250 * SECOND)) == [MarketStatus.PAUSED]
+
+
 def test_a_tick_that_is_not_listed_pauses_the_market() -> None:
     known = lives()
     known.opening(NOW_NS)
@@ -197,20 +213,20 @@ def test_a_tick_that_is_not_listed_pauses_the_market() -> None:
 
 def test_restrictions_are_learned_from_answers_and_end_by_themselves() -> None:
     known = Restrictions()
-    assert known.now(NOW_NS) == ("open", False)
+    assert known.in_force(NOW_NS) == ("open", False)
     known.heard(NOW_NS, Restriction.RESTARTING, 0)
-    assert known.now(NOW_NS) == ("restarting", True)
-    assert known.now(NOW_NS + SECOND) == ("open", True)
+    assert known.in_force(NOW_NS) == ("restarting", True)
+    assert known.in_force(NOW_NS + SECOND) == ("open", True)
     known.heard(NOW_NS + SECOND, Restriction.RESTARTING, 0)  # quoting tried again: the pause doubles
-    assert known.now(NOW_NS + 2 * SECOND) == ("restarting", True)
-    assert known.now(NOW_NS + 3 * SECOND) == ("open", True)
-    assert known.now(NOW_NS + 200 * SECOND) == ("open", False)
+    assert known.in_force(NOW_NS + 2 * SECOND) == ("restarting", True)
+    assert known.in_force(NOW_NS + 3 * SECOND) == ("open", True)
+    assert known.in_force(NOW_NS + 200 * SECOND) == ("open", False)
     known.heard(NOW_NS + 200 * SECOND, Restriction.CANCEL_ONLY, 5 * SECOND)
-    assert known.now(NOW_NS + 204 * SECOND) == ("paused", False)
-    assert known.now(NOW_NS + 205 * SECOND) == ("open", False)
+    assert known.in_force(NOW_NS + 204 * SECOND) == ("paused", False)
+    assert known.in_force(NOW_NS + 205 * SECOND) == ("open", False)
     known.heard(NOW_NS + 300 * SECOND, Restriction.POST_ONLY, 7 * SECOND)
-    assert known.now(NOW_NS + 306 * SECOND) == ("open", True)
-    assert known.now(NOW_NS + 307 * SECOND) == ("open", False)
+    assert known.in_force(NOW_NS + 306 * SECOND) == ("open", True)
+    assert known.in_force(NOW_NS + 307 * SECOND) == ("open", False)
 
 
 def test_after_a_restart_markets_take_post_only_orders() -> None:

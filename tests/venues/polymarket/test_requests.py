@@ -108,18 +108,30 @@ def test_the_body_is_the_documented_one():
         (d.POST_ONLY, 600, "GTD", True, NOW_S + 660),
         (d.LIMIT, 121, "GTD", False, NOW_S + 181),
         (d.POST_ONLY, 30, "GTD", True, NOW_S + 181),  # the venue knows nothing shorter
-        (d.IOC, 600, "FAK", False, 0),
-        (d.FOK, 0, "FOK", False, 0),
+        (d.IOC, 600, "GTD", False, NOW_S + 181),  # a purchase: FAK would spend dollars
     ],
 )
 def test_kinds_of_orders_and_their_ends(tif, expiry_s, kind, post_only, expiration):
     expiry_ns = NOW_NS + expiry_s * 10**9 if expiry_s else 0
     built = requests().create(place(tif=tif, expiry_ns=expiry_ns), NOW_NS)
     post = built.post
+    assert built.rests
     assert (post.order_type, post.post_only, post.order.expiration) == (kind, post_only, str(expiration))
     assert built.expires_ns == ((expiration - 60) * 10**9 if expiration else 0)
-    if expiry_s >= 121 and expiration:
+    if expiry_s >= 121 and tif != d.IOC:
         assert built.expires_ns <= expiry_ns < built.expires_ns + 10**9
+
+
+@pytest.mark.parametrize(("tif", "kind"), [(d.IOC, "FAK"), (d.FOK, "FOK")])
+def test_sales_that_trade_at_once_are_the_venue_s_own_kinds(tif, kind):
+    built = requests().create(place(side=d.ASK, sell=True, tif=tif, expiry_ns=NOW_NS + 10**12), NOW_NS)
+    assert (built.post.order_type, built.post.order.expiration, built.expires_ns) == (kind, "0", 0)
+    assert not built.rests and not built.post.post_only
+
+
+def test_a_purchase_that_fills_whole_or_not_at_all_is_refused():
+    with pytest.raises(DataError, match="dollars"):
+        requests().create(place(tif=d.FOK), NOW_NS)
 
 
 terms_and_prices = st.sampled_from(POLYMARKET_TICKS).flatmap(
@@ -141,18 +153,13 @@ def test_what_is_signed_means_what_was_commanded(market, lots, side, sell, tif):
     tick, price, neg_risk, is_v2 = market
     ids = (str(2 << 248 | 5 << 120), str(2 << 248 | 5 << 120 | 1)) if is_v2 else (YES, NO)
     terms = Terms(TERMS.condition, *ids, tick, neg_risk)
-    command = place(side=side, sell=sell, price=price, size=lots * LOT, tif=tif)
+    command = place(side=side, sell=sell or tif == d.FOK, price=price, size=lots * LOT, tif=tif)
     built = requests(terms).create(command, NOW_NS)
     order = built.post.order
     amounts = Amounts(int(order.maker_amount), int(order.taker_amount))
     leg = leg_of(command, terms)
     assert (order.token_id, order.side) == (leg.token, leg.side)
-    if tif in (d.IOC, d.FOK) and not sell:
-        assert amounts.maker % 10_000 == 0 and amounts.maker * 10_000 <= leg.price * leg.size
-        assert amounts.taker == built.size <= leg.size
-        assert amounts.maker * 10_000 >= leg.price * amounts.taker
-    else:
-        assert price_and_size(leg.side, amounts) == (leg.price, leg.size) and built.size == leg.size
+    assert price_and_size(leg.side, amounts) == (leg.price, leg.size) and built.size == leg.size
     exchange = Exchange.V3 if is_v2 else Exchange.NEG_RISK if neg_risk else Exchange.STANDARD
     signed = Order(order.salt, int(leg.token), *amounts, leg.side, int(order.timestamp))
     assert built.digest == KEY.digest(signed, exchange)
@@ -210,11 +217,10 @@ def test_what_became_of_new_orders():
     command = place(tif=d.IOC, side=d.ASK, sell=True)
     digest, events = answered(command, status="matched", makingAmount="30", takingAmount="15.9")
     assert events[1] == Closed(order_id=7, why="unfilled_ioc", filled=30_000_000)
-    digest, events = answered(place(tif=d.IOC), status="matched")
-    assert events == (
-        Accepted(order_id=7, venue_id=digest, filled=0),
-        Closed(order_id=7, why="unfilled_ioc", filled=UNKNOWN),
-    )
+    digest, events = answered(command, status="matched")
+    assert events[1] == Closed(order_id=7, why="unfilled_ioc", filled=UNKNOWN)
+    digest, events = answered(place(tif=d.IOC), status="matched", takingAmount="40")
+    assert events == (Accepted(order_id=7, venue_id=digest, filled=40_000_000),)  # the rest is cancelled
     digest, events = answered(place(tif=d.IOC), status="delayed")
     assert events == (Accepted(order_id=7, venue_id=digest, filled=0),)
 

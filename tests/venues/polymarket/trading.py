@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pr3dict.domain.commands import Place
-from pr3dict.domain.events import Control, FeedUp
+from pr3dict.domain.commands import Place, ReadFills
+from pr3dict.domain.events import Control, FeedUp, FillsRead
 from pr3dict.kernels import dtypes as d
 from pr3dict.venues.polymarket.adapter import AdapterTerms, PolymarketWire
 from pr3dict.venues.polymarket.budget import Budget
@@ -94,9 +94,9 @@ class Trading(NamedTuple):
 
     def place(self, order_id: int, **changes: Any) -> Place:
         """An order of 10 contracts at a price that rests, sent."""
-        given = {"market": 0, "side": d.BID, "price": 4_000, "size": 10_000_000, "tif": d.POST_ONLY}
         now_ns = self.clock.now_ns()
-        place = Place(order_id=order_id, expiry_ns=now_ns + 300 * SECOND, **{**given, **changes})
+        given = {"market": 0, "side": d.BID, "price": 4_000, "size": 10_000_000, "tif": d.POST_ONLY}
+        place = Place(order_id=order_id, **{"expiry_ns": now_ns + 300 * SECOND, **given, **changes})
         self.wire.send(now_ns, [place])
         return place
 
@@ -152,6 +152,8 @@ async def trading(
             if wait:
                 await ear.until(FeedUp)
                 await until(lambda: all(b.synced for b in streams.decoder.books.values()))
+                wire.send(0, [ReadFills(venue="polymarket", since_ns=clock.now_ns())])  # as the engine does
+                ear.events.remove(await ear.until(FillsRead))
             yield Trading(server, wire, streams, ear, lives, clock)
         finally:
             await wire.close()

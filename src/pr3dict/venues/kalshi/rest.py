@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, Final
 
-from pr3dict.domain.errors import DataError, WorkError
+from pr3dict.domain.errors import DataError
 from pr3dict.domain.units import NS_PER_SECOND
 from pr3dict.venues.kalshi import account_models as a
 from pr3dict.venues.kalshi import models as m
 from pr3dict.venues.kalshi.http import Call, KalshiHttp, Query, segment
 from pr3dict.venues.kalshi.numbers import Reader, reader_of
 from pr3dict.venues.kalshi.outcomes import RATE_LIMITED, Outcome, Verdict
+from pr3dict.venues.session import NotAnsweredError
 
 START_TRIES: Final = 4  # of a read without which nothing can begin
 PAUSE_NS: Final = NS_PER_SECOND // 4
@@ -29,7 +30,7 @@ _TYPES: Final = (
 READERS: Final[dict[type, Reader]] = {kind: reader_of(kind) for kind in _TYPES}
 
 
-class ReadFailedError(WorkError):
+class ReadFailedError(NotAnsweredError):
     """A read got no usable answer; `outcome` says why, `status` is 0 where nothing came back."""
 
     def __init__(self, what: str, outcome: Outcome, status: int) -> None:

@@ -20,7 +20,7 @@ from pr3dict.venues.polymarket.amounts import LOT, Side
 from pr3dict.venues.polymarket.frames import OrderFrame, TradeFrame
 from pr3dict.venues.polymarket.markets import Lives
 from pr3dict.venues.polymarket.numbers import UNKNOWN
-from pr3dict.venues.polymarket.own_orders import OwnOrders
+from pr3dict.venues.polymarket.own_orders import OwnOrder, OwnOrders
 from pr3dict.venues.polymarket.requests import in_yes_terms
 from pr3dict.venues.polymarket.settling import Settling
 
@@ -75,20 +75,18 @@ class AccountFrames:
             self.unlisted += 1
             return ()
         own = self._orders.get(order_id)
-        is_budget = own is not None and own.stated_size is None
-        size, filled = frame.sizes(None if own is None else own.stated_size)
+        size, filled = frame.sizes(None if own is None else own.size)
         size = own.size if own is not None else size
-        whole = filled != UNKNOWN and not is_budget and size - filled < LOT
+        whole = filled != UNKNOWN and size - filled < LOT
         match frame.state:
             case OrderState.LIVE | OrderState.MATCHED if whole:
                 return (Closed(order_id=order_id, why="filled", filled=filled),)
-            case OrderState.MATCHED if own is not None and own.at_once:
+            case OrderState.MATCHED if own is not None and not own.rests:
                 return (Closed(order_id=order_id, why="unfilled_ioc", filled=filled),)
             case OrderState.LIVE | OrderState.MATCHED | OrderState.DELAYED:
                 return (Accepted(order_id=order_id, venue_id=frame.id, filled=max(0, filled)),)
             case OrderState.CANCELED | OrderState.INVALID:
-                ended = own is not None and 0 < own.expires_ns <= now_ns
-                return (Closed(order_id=order_id, why=reason_of(frame.status, ended), filled=filled),)
+                return (Closed(order_id=order_id, why=_ending(frame, own, now_ns), filled=filled),)
             case OrderState.UNMATCHED:
                 return ()  # it rests or is gone: the engine asks
         self.unknown_words[frame.status] = self.unknown_words.get(frame.status, 0) + 1
@@ -183,8 +181,12 @@ def matched_ns(trade: Trade | TradeFrame) -> int:
     return trade.matched_ns if isinstance(trade, TradeFrame) else int(trade.match_time)
 
 
-def reason_of(status: str, ended: bool) -> str:
-    """Why an order left the book, in our words; `ended`: its time had come."""
-    said = status.lower().replace("-", "_")
+def _ending(frame: OrderFrame, own: OwnOrder | None, now_ns: int) -> str:
+    """Why an order left the book, in our words."""
+    said = frame.status.lower().replace("-", "_")
     found = next((why for words, why in REASONS if words in said), "none")
-    return "expired" if found == "none" and ended else found
+    if found != "none" or own is None:
+        return found
+    if own.at_once:
+        return "unfilled_ioc"
+    return "expired" if 0 < own.expires_ns <= now_ns else "none"

@@ -16,7 +16,10 @@ from pr3dict.domain.commands import (
     Action,
     Cancel,
     CancelAll,
+    FollowOperation,
+    Operate,
     Place,
+    PrepareOperation,
     ReadBalance,
     ReadBook,
     ReadFills,
@@ -28,7 +31,7 @@ from pr3dict.domain.commands import (
     Resubscribe,
 )
 from pr3dict.domain.errors import ConfigError, DataError, WorkError
-from pr3dict.domain.events import ReadFailed
+from pr3dict.domain.events import Filled, OperationsUp, ReadFailed
 from pr3dict.domain.units import NS_PER_SECOND
 from pr3dict.venues.polymarket.account_frames import AccountFrames, Stranger, Us
 from pr3dict.venues.polymarket.account_models import OrderState
@@ -38,7 +41,7 @@ from pr3dict.venues.polymarket.frames import Frame, OrderFrame, TradeFrame
 from pr3dict.venues.polymarket.heartbeats import Heartbeats
 from pr3dict.venues.polymarket.holdings import Holdings
 from pr3dict.venues.polymarket.http import PolymarketHttp
-from pr3dict.venues.polymarket.inventory import MergePort, Merger, MergeTerms
+from pr3dict.venues.polymarket.inventory import MergeTerms, OperationDesk, OperationPort
 from pr3dict.venues.polymarket.markets import Life, Lives
 from pr3dict.venues.polymarket.orders import Answer, PolymarketOrders
 from pr3dict.venues.polymarket.own_orders import Known, OwnOrders
@@ -57,12 +60,15 @@ _READS: Final = (ReadOrders, ReadOrder, ReadFills, ReadPositions, ReadBalance, R
 class AdapterTerms(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of the adapter; spans in ns."""
 
-    prefix: str  # of this data directory: salts of its orders follow from it
-    earlier: tuple[Known, ...] = ()  # orders of earlier processes that may still stand
+    prefix: str  # of this run of the process alone: salts of its orders follow from it
+    first_order: int = 1  # its first order id
+    runs: tuple[tuple[str, int], ...] = ()  # prefixes and first order ids of the runs before, oldest first
+    earlier: tuple[Known, ...] = ()  # orders of those that may still stand, or of which fills are kept
+    unsettled: tuple[Filled, ...] = ()  # fills of those that may still be voided
     place_wait_ns: int = NS_PER_SECOND // 2  # a new order that waits longer for the budget is not sent
     batch_from: int = 2  # so many new orders, or cancels, at once go as one batch
     in_play: bool = False  # quote on after a game began whose start emptied the book
-    merges: MergeTerms | None = None  # when pairs become cash again; None: never
+    merges: MergeTerms | None = None  # from when on pairs become cash again; None: never
 
 
 class PolymarketWire(VenueWatch):
@@ -76,9 +82,9 @@ class PolymarketWire(VenueWatch):
         clock: Clock,
         lives: Iterable[Life],
         terms: AdapterTerms,
-        port: MergePort | None = None,
+        port: OperationPort | None = None,
     ) -> None:
-        """`port` carries merges out.
+        """`port` carries merges, splits and redemptions out; `close` closes it.
 
         Raises:
             ConfigError: `http` has no API key or no wallet's key.
@@ -90,12 +96,16 @@ class PolymarketWire(VenueWatch):
         self.terms = terms
         self.orders = OwnOrders(terms.earlier)
         self.settling = Settling()
+        for fill in terms.unsettled:
+            self.settling.recall(fill)
         self.holdings = Holdings(self.rest, self.lives, self.settling, clock)
         self._http = http
         us = Us(http.key.key, http.signer.maker)
         self._frames = AccountFrames(self.orders, self.lives, self.settling, us)
         self._requests = PolymarketOrders(http)
-        maker = Requests(http.signer, http.key.key, self.lives.terms_of, terms.prefix)
+        maker = Requests(
+            http.signer, http.key.key, self.lives.terms_of, terms.prefix, terms.first_order, terms.runs
+        )
         self._reads = PolymarketReads(
             self.rest, self.orders, self.lives, self._frames, self.holdings, clock,
             lambda order, ids, neg_risk: maker.recognise(order, ids, neg_risk=neg_risk),
@@ -106,11 +116,14 @@ class PolymarketWire(VenueWatch):
             spawn=self._spawn, on_outcome=self.restricted, on_taken=self._taken,
         )  # fmt: skip
         self.heartbeats = Heartbeats(self._requests, clock, self._heartbeat_lost, self._answered)
-        self.merger = (
+        self.operations = (
             None
             if port is None or terms.merges is None
-            else Merger(port, self.rest, self.lives, self.holdings, clock, terms.merges, self._tell)
-        )
+            else OperationDesk(
+                port, self.rest, self.lives, self.holdings, clock, terms.merges,
+                tell=self._tell, spawn=self._spawn,
+            )
+        )  # fmt: skip
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -124,8 +137,8 @@ class PolymarketWire(VenueWatch):
             raise WorkError("Polymarket takes no heartbeat of ours: no order would be safe")
         self._spawn(self.heartbeats.run())
         await self._start_following()
-        if self.merger is not None:
-            self._spawn(self.merger.run())
+        if self.operations is not None:
+            self._tell(OperationsUp(venue="polymarket", merge_from=self.operations.terms.threshold))
 
     async def arm(self) -> None:
         """A person resumed. There is nothing at the venue to arm: the heartbeats go on through every halt."""
@@ -135,6 +148,8 @@ class PolymarketWire(VenueWatch):
         await self._end_tasks()
         if self.streams is not None:
             await self.streams.close()
+        if self.operations is not None:
+            await self.operations.close()
         await self._http.close()
 
     def _answered(self, answer: Answer) -> None:
@@ -162,7 +177,8 @@ class PolymarketWire(VenueWatch):
             "unsettled_fills": len(self.settling),
             "unlisted": self._frames.unlisted + sum(self._reads.unlisted.values()),
             "unknown_words": sum(self._frames.unknown_words.values()) + self.settling.unknown_states,
-            "merges": 0 if self.merger is None else self.merger.done,
+            "operations": 0 if self.operations is None else self.operations.done,
+            "operations_failed": 0 if self.operations is None else self.operations.failed,
             "malformed": 0 if streams is None else streams.malformed,
             "connections": 0 if streams is None else streams.connections,
             "books_compared": 0 if books is None else books.compared,
@@ -198,10 +214,17 @@ class PolymarketWire(VenueWatch):
                 case Resubscribe():
                     if self.streams is not None and command.market in self.lives.by_row:
                         self.streams.snapshot(self.lives.by_row[command.market])
+                case PrepareOperation() | Operate() | FollowOperation():
+                    self._operate(command)
                 case _ if isinstance(command, _READS):
                     self._spawn(self._read(command))
                 case _:
                     raise WorkError(f"a {type(command).__name__} is no command for a venue")
+
+    def _operate(self, command: PrepareOperation | Operate | FollowOperation) -> None:
+        if self.operations is None:
+            raise WorkError(f"a {type(command).__name__} came, but nothing carries it out")
+        self.operations.send(command)
 
     async def _read(self, command: ReadCommand) -> None:
         try:
@@ -243,9 +266,14 @@ class PolymarketWire(VenueWatch):
                 found = await self._reads.identify(digest)
             except (ReadFailedError, DataError):
                 await self._clock.sleep(NS_PER_SECOND)
-            else:
+                continue
+            try:
                 self._hear_trade(frame, sure=not found)
-                return
+            except DataError as error:  # as any message about us that can't be read: everything is compared
+                self._malformed(str(error))
+                if self.streams is not None:
+                    self.streams.reconnect(f"a trade of ours can't be read: {error}"[:200])
+            return
         # the next read of fills has it
 
     # --- what time brings -------------------------------------------------------------------------

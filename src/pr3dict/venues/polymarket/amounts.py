@@ -8,8 +8,8 @@ Polymarket's official clients (polymarket-client 0.14.0), which its matching eng
     0.01     2      2     4             0.001    3      2     5
     0.005    3      2     5             0.0001   4      2     6
 
-A price on the grid times a size of two decimals never has more decimals than `amount`, so a limit order's
-amounts are exact; only what a budget buys has to be rounded.
+A price on the grid times a size of two decimals never has more decimals than `amount`, so an order's amounts
+are exact. Orders that spend a budget (purchases of kind FAK and FOK) are not made here.
 """
 
 from __future__ import annotations
@@ -18,15 +18,11 @@ from typing import Final, Literal, NamedTuple
 
 from pr3dict.domain.errors import DataError
 from pr3dict.domain.market import polymarket_grid
-from pr3dict.domain.units import PRICE_SCALE, ceil_div, format_contracts, format_price
+from pr3dict.domain.units import PRICE_SCALE, format_contracts, format_price
 
 Side = Literal["BUY", "SELL"]
 LOT: Final = 10_000  # micro-contracts: sizes have two decimals
-CENT: Final = 10_000  # micros: budgets have two decimals
-MIN_TAKER_NOTIONAL: Final = 1_000_000  # micros: a marketable order is worth a dollar at least
 AMOUNT_PLACES: Final = {1_000: 3, 100: 4, 50: 5, 25: 6, 10: 5, 1: 6}  # by tick in 1/10,000 dollar
-_BASE_PLACES: Final = 6
-_GUARD_PLACES: Final = 4  # the official clients round up this much finer before they round down
 
 
 class Amounts(NamedTuple):
@@ -59,22 +55,6 @@ def limit_amounts(side: Side, price: int, size: int, tick: int) -> Amounts:
         raise DataError(f"{format_contracts(size)} contracts are less than 0.01", key="size")
     money = price * tokens // PRICE_SCALE  # exact: tokens are multiples of PRICE_SCALE
     return Amounts(money, tokens) if side == "BUY" else Amounts(tokens, money)
-
-
-def budget_amounts(budget: int, price: int, tick: int) -> Amounts:
-    """Amounts of a purchase that spends `budget` micros (down to whole cents) at `price` or better, at once.
-
-    Tokens are rounded down, so that the price they imply is never below `price`, where an ask that rests
-    exactly there could not be lifted. Raises `DataError` as `limit_amounts`.
-    """
-    check_price(price, tick)
-    money = budget // CENT * CENT
-    places = AMOUNT_PLACES[tick]
-    fine = ceil_div(money * PRICE_SCALE * 10 ** (places + _GUARD_PLACES), price * 10**_BASE_PLACES)
-    tokens = fine // 10**_GUARD_PLACES * 10 ** (_BASE_PLACES - places)
-    if money <= 0 or tokens <= 0:
-        raise DataError(f"a budget of {budget} micros buys nothing", key="size")
-    return Amounts(money, tokens)
 
 
 def price_and_size(side: Side, amounts: Amounts) -> tuple[int, int]:

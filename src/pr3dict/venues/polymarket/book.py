@@ -19,9 +19,24 @@ from typing import Final, NamedTuple
 import msgspec
 
 from pr3dict.domain.errors import DataError
+from pr3dict.domain.market import POLYMARKET_TICKS
 from pr3dict.domain.units import PRICE_SCALE, format_contracts
 from pr3dict.kernels import dtypes as d
-from pr3dict.venues.polymarket.numbers import refuse
+from pr3dict.venues.polymarket.book_frames import (
+    ENVELOPE,
+    FRAME,
+    KNOWN,
+    UNREADABLE,
+    BookFrame,
+    BookLost,
+    ChangeFrame,
+    Envelope,
+    LastTradeFrame,
+    LevelChange,
+    TickFrame,
+    TouchFrame,
+    refused,
+)
 from pr3dict.venues.wire import MAX_MS, NS_PER_MS, PRICE_PLACES, Decimals, EventRows, Sizes, YesPrices
 
 DOUBTS: Final = 3  # so many frames in a row that state another touch than ours: the book is wrong
@@ -71,104 +86,6 @@ class Hash(enum.Enum):
     UNKNOWN = "unknown"  # none was stated, or not all that it covers is known
 
 
-class BookLost(DataError):
-    """A message about the book of `market` (a row; -1: of any) can't be used: that book is worthless."""
-
-    def __init__(self, error: DataError, market: int) -> None:
-        super().__init__(error.message, key=error.key)
-        self.market = market
-
-
-# --- frames -----------------------------------------------------------------------------------------
-
-
-class _Level(msgspec.Struct, gc=False):
-    price: str
-    size: str
-
-
-class _Change(msgspec.Struct, gc=False):
-    asset_id: str
-    price: str
-    size: str
-    side: str
-    hash: str | None = None
-    best_bid: str | None = None
-    best_ask: str | None = None
-
-
-class _Book(msgspec.Struct, tag_field="event_type", tag="book"):
-    asset_id: str
-    timestamp: str
-    bids: list[_Level]
-    asks: list[_Level]
-    hash: str | None = None
-    tick_size: str | None = None
-    last_trade_price: str | None = None
-
-
-class _PriceChange(msgspec.Struct, tag_field="event_type", tag="price_change", gc=False):
-    timestamp: str
-    price_changes: list[_Change]
-
-
-class _LastTrade(msgspec.Struct, tag_field="event_type", tag="last_trade_price"):
-    asset_id: str
-    timestamp: str
-    price: str
-    size: str
-    side: str
-
-
-class _TickSize(msgspec.Struct, tag_field="event_type", tag="tick_size_change"):
-    asset_id: str
-    timestamp: str
-    new_tick_size: str
-
-
-class _Touch(msgspec.Struct, tag_field="event_type", tag="best_bid_ask"):
-    asset_id: str
-    timestamp: str
-    best_bid: str | None = None
-    best_ask: str | None = None
-
-
-class _Envelope(msgspec.Struct):
-    event_type: str = ""
-    asset_id: str | None = None
-    market: str | None = None
-    price_changes: list[msgspec.Raw] | None = None
-
-
-KNOWN: Final = frozenset({"book", "price_change", "last_trade_price", "tick_size_change", "best_bid_ask"})
-_LISTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
-_ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
-_FRAME: Final = msgspec.json.Decoder(_Book | _PriceChange | _LastTrade | _TickSize | _Touch)
-_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
-
-def messages(raw: bytes) -> list[bytes]:
-    """The messages of a frame: one object, or an array of them; none in text that is no JSON by design.
-
-    Raises:
-        BookLost: an array that can't be read: any book may have missed something.
-    """
-    if raw[:1] == b"{":
-        return [raw]
-    if raw[:1] != b"[":
-        return []
-    try:
-        return [bytes(part) for part in _LISTS.decode(raw)]
-    except _UNREADABLE as error:
-        raise BookLost(_refused(raw, error), -1) from None
-
-
-def _refused(raw: bytes, error: Exception) -> DataError:
-    if isinstance(error, msgspec.DecodeError):
-        return refuse(raw, error)
-    return DataError(f"message is not JSON: {type(error).__name__}")
-
-
 # --- books ------------------------------------------------------------------------------------------
 
 
@@ -185,6 +102,7 @@ class YesBook:
         "spec",
         "stated",
         "stated_by_change",
+        "suspect",
         "synced",
         "tick",
         "traded",
@@ -203,6 +121,7 @@ class YesBook:
         self.stated: tuple[bool, str, str] | None = None  # newest hash: of NO, its timestamp, itself
         self.stated_by_change = False  # else by a whole book
         self.hashable = False  # a change's hash has matched once: all that it covers is known
+        self.suspect = False  # the hash that was verified last differed
         self.trades: list[str | None] = [None, None]  # last trade prices as texts: YES, NO; None: not known
         self.traded = False  # since these were stated
 
@@ -212,6 +131,7 @@ class YesBook:
         self.best = [NONE, NONE]
         self.synced = False
         self.doubts = 0
+        self.suspect = False
         self.stated = None
 
     def levels(self) -> tuple[dict[int, int], dict[int, int]]:
@@ -246,6 +166,28 @@ def _best(side: int, levels: dict[int, int]) -> int:
     return max(levels, default=NONE) if side == d.BID else min(levels, default=NONE)
 
 
+class _Levels(YesPrices):
+    """Prices of one token's orders that buy, or that sell, as levels of the YES book: 2 x price + side."""
+
+    def __init__(self, field: str, side: int, *, of_no: bool) -> None:
+        super().__init__(field, of_no=of_no)
+        self._side = side
+
+    def checked(self, value: int, text: str) -> int:
+        """The level."""
+        return 2 * super().checked(value, text) + self._side
+
+
+class _Ticks(Decimals):
+    """Tick sizes that Polymarket has."""
+
+    def checked(self, value: int, text: str) -> int:
+        """`value`, where it is one of them."""
+        if value not in POLYMARKET_TICKS:
+            raise self.refuse(text, "is no tick size that Polymarket has")
+        return value
+
+
 class BookDecoder:
     """Frames of the market channel to EVENT rows and, beside them, what else they say.
 
@@ -259,12 +201,17 @@ class BookDecoder:
         self.mirrors_differ = 0
         self._tokens: dict[str, tuple[YesBook, bool]] = {}
         self._rows = EventRows(out)
-        fields = ("price", "price_changes", "bids", "asks")
+        fields = ("price", "bids", "asks")
         self._prices = {f: (YesPrices(f), YesPrices(f, of_no=True)) for f in fields}
-        self._sizes = {f: Sizes(f) for f in ("size", *fields[1:])}
+        self._sizes = {f: Sizes(f) for f in ("size", "bids", "asks")}
+        self._levels = tuple(
+            {word: _Levels("price_changes", side, of_no=is_no) for word, side in _SIDES[is_no].items()}
+            for is_no in (False, True)
+        )
+        self._totals = Sizes("price_changes")
         self._touch = Decimals("best_bid", PRICE_PLACES)
-        self._touches: dict[tuple[str, str, bool], list[int]] = {}
-        self._ticks = Decimals("tick_size", PRICE_PLACES)
+        self._touches: dict[tuple[str | None, str | None, bool], list[int]] = {}
+        self._ticks = _Ticks("tick_size", PRICE_PLACES)
 
     def add(self, spec: BookSpec) -> None:
         """Follow a market."""
@@ -303,11 +250,12 @@ class BookDecoder:
         """
         self._rows.count = 0
         try:
-            frame = _FRAME.decode(raw)
-        except _UNREADABLE as error:
+            frame = FRAME.decode(raw)
+        except UNREADABLE as error:
             return 0, self._other(raw, error)
-        if type(frame) is _PriceChange:
-            self._on_changes(frame, local_ns)
+        if type(frame) is ChangeFrame:
+            if not self._on_pair(frame, local_ns):
+                self._on_changes(frame, local_ns)
             return self._rows.count, None
         known = self._tokens.get(frame.asset_id)
         if known is None:
@@ -323,29 +271,33 @@ class BookDecoder:
         return self._rows.count, said
 
     def _on_one(
-        self, book: YesBook, is_no: bool, frame: _Book | _LastTrade | _TickSize | _Touch, local_ns: int
+        self,
+        book: YesBook,
+        is_no: bool,
+        frame: BookFrame | LastTradeFrame | TickFrame | TouchFrame,
+        local_ns: int,
     ) -> TickChange | None:
         match frame:
-            case _Book():
+            case BookFrame():
                 return self._on_book(book, is_no, frame, local_ns)
-            case _LastTrade():
+            case LastTradeFrame():
                 self._on_trade(book, is_no, frame, local_ns)
-            case _TickSize():
+            case TickFrame():
                 return self._on_tick(book, self._ticks[frame.new_tick_size], _ns(frame.timestamp))
-            case _Touch():
+            case TouchFrame():
                 self._heard(book, _ns(frame.timestamp), local_ns)
         return None
 
     def _other(self, raw: bytes, error: Exception) -> Other:
         try:
-            envelope = _ENVELOPE.decode(raw)
-        except _UNREADABLE:
-            raise BookLost(_refused(raw, error), -1) from None
+            envelope = ENVELOPE.decode(raw)
+        except UNREADABLE:
+            raise BookLost(refused(raw, error), -1) from None
         if envelope.event_type in KNOWN or not envelope.event_type:
-            raise BookLost(_refused(raw, error), self._market_of(envelope))
+            raise BookLost(refused(raw, error), self._market_of(envelope))
         return Other(envelope.event_type, raw)
 
-    def _market_of(self, envelope: _Envelope) -> int:
+    def _market_of(self, envelope: Envelope) -> int:
         """The row that a message which can't be read is about; -1: it can't be told."""
         book = self.books.get(envelope.market or "")
         if book is None and envelope.asset_id:
@@ -360,7 +312,7 @@ class BookDecoder:
 
     # --- changes ----------------------------------------------------------------------------------
 
-    def _on_changes(self, frame: _PriceChange, local_ns: int) -> None:
+    def _on_changes(self, frame: ChangeFrame, local_ns: int) -> None:
         changes = frame.price_changes
         first = self._tokens.get(changes[0].asset_id) if changes else None
         market = -1 if first is None else first[0].spec.market
@@ -371,9 +323,7 @@ class BookDecoder:
         except DataError as error:
             raise BookLost(error, market) from None
         for book, (told, mirrored) in parts.items():
-            book.heard_ns = local_ns
-            if exch_ns > book.exch_ns:
-                book.exch_ns = exch_ns
+            self._heard(book, exch_ns, local_ns)
             if not book.synced:
                 self.ignored += 1
                 continue
@@ -383,25 +333,60 @@ class BookDecoder:
                 if book.set(side, price, size):
                     self._rows.put(d.LEVEL, book.spec.market, book.exch_ns, local_ns, side, price, size)
         if first is not None and len(parts) == 1 and first[0].synced:
-            self._check(first[0], changes[-1], frame.timestamp, touch)
+            last = changes[-1]
+            self._check(first[0], last, last.asset_id == first[0].spec.no, frame.timestamp, touch)
 
-    def _read_changes(self, changes: list[_Change]) -> dict[YesBook, tuple[dict[int, int], dict[int, int]]]:
-        """What the YES token says of each book, and what the NO token says, as 2 x price + side to size."""
-        prices, sizes, tokens = self._prices["price_changes"], self._sizes["price_changes"], self._tokens
+    def _on_pair(self, frame: ChangeFrame, local_ns: int) -> bool:
+        """The usual frame, at speed: one level of a book, told by both its tokens alike.
+
+        False, with nothing done, for any other frame, and for one that the way for all frames refuses.
+        """
+        changes = frame.price_changes
+        if len(changes) != 2:
+            return False
+        one, two = changes
+        first, second = self._tokens.get(one.asset_id), self._tokens.get(two.asset_id)
+        if first is None or second is None or first[0] is not second[0] or one.size != two.size:
+            return False
+        (book, is_no), of_no = first, second[1]
+        levels, mirrored = self._levels[is_no].get(one.side), self._levels[of_no].get(two.side)
+        if is_no is of_no or not book.synced or levels is None or mirrored is None:
+            return False
+        try:
+            level = levels[one.price]
+            if level != mirrored[two.price]:
+                return False
+            size, exch_ns = self._totals[one.size], _ns(frame.timestamp)
+            touch = self._touches.get((two.best_bid, two.best_ask, of_no)) or self._touch_of(two, book)
+        except DataError:
+            return False
+        book.heard_ns = local_ns
+        if exch_ns > book.exch_ns:
+            book.exch_ns = exch_ns
+        side, price = level & 1, level >> 1
+        if book.set(side, price, size):
+            self._rows.put(d.LEVEL, book.spec.market, book.exch_ns, local_ns, side, price, size)
+        self._check(book, two, of_no, frame.timestamp, touch)
+        return True
+
+    def _read_changes(
+        self, changes: list[LevelChange]
+    ) -> dict[YesBook, tuple[dict[int, int], dict[int, int]]]:
+        """What the YES token says of each book, and what the NO token says: levels to totals."""
         parts: dict[YesBook, tuple[dict[int, int], dict[int, int]]] = {}
         for change in changes:
-            known = tokens.get(change.asset_id)
+            known = self._tokens.get(change.asset_id)
             if known is None:
                 self.ignored += 1
                 continue
             book, is_no = known
-            side = _SIDES[is_no].get(change.side)
-            if side is None:
+            levels = self._levels[is_no].get(change.side)
+            if levels is None:
                 raise DataError(f"{change.side!r} is neither BUY nor SELL", key="price_changes.side")
             part = parts.get(book)
             if part is None:
                 part = parts[book] = ({}, {})
-            part[is_no][2 * prices[is_no][change.price] + side] = sizes[change.size]
+            part[is_no][levels[change.price]] = self._totals[change.size]
         return parts
 
     def _merged(self, told: dict[int, int], mirrored: dict[int, int]) -> dict[int, int]:
@@ -410,7 +395,7 @@ class BookDecoder:
             self.mirrors_differ += 1
         return mirrored | told
 
-    def _touch_of(self, last: _Change, book: YesBook) -> list[int] | None:
+    def _touch_of(self, last: LevelChange, book: YesBook) -> list[int] | None:
         """YES bid and ask that the frame states; None: it states none."""
         if last.best_bid is None or last.best_ask is None:
             return None
@@ -418,9 +403,11 @@ class BookDecoder:
         touch = self._touches.get((last.best_bid, last.best_ask, is_no))
         return self._stated_touch(last.best_bid, last.best_ask, is_no=is_no) if touch is None else touch
 
-    def _check(self, book: YesBook, last: _Change, timestamp: str, touch: list[int] | None) -> None:
+    def _check(
+        self, book: YesBook, last: LevelChange, is_no: bool, timestamp: str, touch: list[int] | None
+    ) -> None:
         """Whether the touch that the frame states is ours; doubts add up until the book counts as wrong."""
-        book.stated = (last.asset_id == book.spec.no, timestamp, last.hash) if last.hash else None
+        book.stated = (is_no, timestamp, last.hash) if last.hash else None
         book.stated_by_change = True
         if touch is None:
             return
@@ -445,7 +432,7 @@ class BookDecoder:
 
     # --- whole books, trades, grids -----------------------------------------------------------------
 
-    def _on_book(self, book: YesBook, is_no: bool, frame: _Book, local_ns: int) -> TickChange | None:
+    def _on_book(self, book: YesBook, is_no: bool, frame: BookFrame, local_ns: int) -> TickChange | None:
         """A whole book; one that speaks of an older time than ours is no news."""
         exch_ns = _ns(frame.timestamp)
         fresh = []
@@ -487,7 +474,7 @@ class BookDecoder:
             bits = (d.SNAP_FIRST if i == 0 else 0) | (d.SNAP_LAST if i == last else 0)
             self._rows.put(d.SNAPSHOT, book.spec.market, exch_ns, local_ns, side, price, size, bits)
 
-    def _on_trade(self, book: YesBook, is_no: bool, frame: _LastTrade, local_ns: int) -> None:
+    def _on_trade(self, book: YesBook, is_no: bool, frame: LastTradeFrame, local_ns: int) -> None:
         exch_ns = _ns(frame.timestamp)
         price = self._prices["price"][is_no][frame.price]
         size = self._sizes["size"][frame.size]

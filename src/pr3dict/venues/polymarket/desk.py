@@ -142,8 +142,11 @@ class OrderDesk:
         self._malformed(answer.malformed)
         self._on_outcome(answer.outcome)
         self._tell(*self._maker.placed(draft.place, draft.built, answer.outcome, answer.body))
-        if verdict is Verdict.ACCEPTED and not draft.own.at_once:
-            self._on_taken(draft.built.digest)
+        if verdict is not Verdict.ACCEPTED or not draft.own.rests:
+            return
+        self._on_taken(draft.built.digest)
+        if draft.own.at_once and answer.body.filled(draft.built.side) < draft.built.size:
+            self._spawn(self._end_rest(draft.own))
 
     @staticmethod
     def _answered(draft: Draft) -> None:
@@ -192,6 +195,18 @@ class OrderDesk:
             return known
         found = await self._reads.find(cancel.order_id, "", cancel.market)
         return "" if found is None else found.id
+
+    async def _end_rest(self, own: OwnOrder) -> None:
+        """What of a purchase did not trade at once ends; where takers are held back, after its hold."""
+        answer = await self._until_heard(lambda: self._requests.cancel(own.digest))
+        pause_ns = CANCEL_PAUSE_NS
+        for _ in range(CANCEL_TRIES):
+            if answer.outcome.verdict is not Verdict.REFUSED or answer.outcome.why != "none":
+                break
+            await self._clock.sleep(pause_ns)
+            pause_ns *= 2
+            answer = await self._until_heard(lambda: self._requests.cancel(own.digest))
+        await self._canceled(own.order_id, answer)
 
     async def _until_heard(self, ask: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
         """A cancel that the venue takes later only: it was surely not carried out, and it must be."""

@@ -40,8 +40,9 @@ class Count:
         `confirmed`: all that was ever confirmed; `off_chain`: what of `pending` was not seen on the chain
         yet, which decides where nothing else explains the balance.
         """
-        if self.base is None or not pending:
+        if not pending:
             self.base, self.confirmed = balance, confirmed
+        if self.base is None or not pending:
             return balance + off_chain
         expected = self.base + confirmed - self.confirmed
         least, most = (sum(p for p in pending if p < 0), sum(p for p in pending if p > 0))
@@ -65,7 +66,7 @@ class Holdings:
         self._cash = Count()
 
     def merged(self, market: int, pairs: int) -> None:
-        """Pairs of a market became cash."""
+        """Pairs of a market became cash (a negative number: cash became pairs)."""
         self.touch(market)
         for is_no in (False, True):
             count = self._counts.get((market, is_no))
@@ -124,8 +125,8 @@ class Holdings:
         pending = [moved.cash_micros for moved in self._settling.pending()]
         return self._cash.counted(cash, done, pending, off_chain)
 
-    async def pairs(self, market: int) -> int:
-        """How many pairs of a market are on the chain and final; what may still be voided is no part of them.
+    async def final(self, market: int) -> tuple[int, int]:
+        """(YES, NO) of a market on the chain and final; what may still be voided is no part of them.
 
         Raises as `positions`.
         """
@@ -133,9 +134,9 @@ class Holdings:
         await self._refresh()
         yes, no = self._held.get(market, (0, 0))
         for moved in self._settling.pending(market):
-            yes -= max(0, moved.yes_contracts)
-            no -= max(0, moved.no_contracts)
-        return max(0, min(yes, no))
+            yes -= abs(moved.yes_contracts)  # what is sold may not have left yet
+            no -= abs(moved.no_contracts)
+        return max(0, yes), max(0, no)
 
     def _off_chain(self) -> dict[int, Moved]:
         """What fills that no balance shows yet have moved, by market."""

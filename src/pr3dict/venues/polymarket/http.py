@@ -33,6 +33,7 @@ MAX_BODY: Final = 64 << 20
 USER_AGENT: Final = f"pr3dict/{__version__}"  # what has none is refused at the door
 _MOST_RETRY_S: Final = 3_600
 _TOO_SLOW: Final = Outcome(Verdict.NOT_SENT, "rate_limit", "the request budget was spent for too long")
+_CLOSED: Final = Outcome(Verdict.NOT_SENT, "not_sent", "the connections were given back")
 _UNWANTED: Final = Outcome(Verdict.NOT_SENT, "not_sent", "cancelled before its turn came")
 
 
@@ -135,10 +136,12 @@ class PolymarketHttp:
         }
         self._timeout = aiohttp.ClientTimeout(total=answer_s, sock_connect=min(CONNECT_S, answer_s))
         self._session: aiohttp.ClientSession | None = None
+        self._is_closed = False
         self._turns: dict[str, asyncio.Lock] = {}
 
     async def close(self) -> None:
-        """Give back the sockets."""
+        """Give back the sockets; what is asked for afterwards is not sent."""
+        self._is_closed = True
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -202,6 +205,8 @@ class PolymarketHttp:
         return URL(f"{base}{call.path}{query}", encoded=True), headers
 
     async def _send(self, call: Call) -> Reply:
+        if self._is_closed:
+            return Reply(_CLOSED)
         url, headers = self._request_of(call)
         self.requests += 1
         try:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
 
 from pr3dict.domain.errors import DataError
-from pr3dict.domain.events import BookInvalid, Control, Listed, Settled
+from pr3dict.domain.events import BookInvalid, Control, FeesChanged, Listed, Settled
 from pr3dict.domain.fees import FeeTerms, polymarket_terms
 from pr3dict.domain.market import MarketStatus, polymarket_grid
 from pr3dict.domain.units import MONEY_SCALE, NS_PER_SECOND
@@ -23,7 +23,7 @@ from pr3dict.kernels import dtypes as d
 from pr3dict.venues.polymarket.amounts import LOT
 from pr3dict.venues.polymarket.book import BookSpec, TickChange
 from pr3dict.venues.polymarket.frames import ResolvedFrame
-from pr3dict.venues.polymarket.models import ClobMarket, GammaMarket, VerboseMarket, clob_condition
+from pr3dict.venues.polymarket.models import ClobMarket, GammaFees, GammaMarket, VerboseMarket, clob_condition
 from pr3dict.venues.polymarket.numbers import UNKNOWN
 from pr3dict.venues.polymarket.requests import Terms
 
@@ -33,7 +33,6 @@ LIKELY_TICKS: Final = (100, 10, 50, 25)
 START_LEAD_NS: Final = 60 * NS_PER_SECOND  # before a game whose start empties the book, quotes are out of it
 START_DONE_NS: Final = 10 * NS_PER_SECOND  # by then it was emptied
 HALF: Final = MONEY_SCALE // 2
-_RESOLVING: Final = frozenset({"proposed", "disputed", "challenged", "reproposed", "flagged"})
 
 
 def fee_terms(market: GammaMarket, clob: ClobMarket | None = None) -> FeeTerms:
@@ -107,6 +106,13 @@ def _tick_and_least(market: GammaMarket, clob: ClobMarket | None) -> tuple[int, 
     return int(tick), -(-int(least) // LOT) * LOT
 
 
+class Start(NamedTuple):
+    """When a game starts (UNKNOWN: there is none), and whether that takes every order out of the book."""
+
+    at_ns: int = UNKNOWN
+    clears: bool = False
+
+
 class Life(msgspec.Struct, frozen=True, kw_only=True):
     """What one market is now. `tick`: in 1/10,000 dollar; `grid`: its place in the listing's (-1: none)."""
 
@@ -118,11 +124,17 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
     tick: int
     grid: int
     fees: FeeTerms
-    starts_ns: int = UNKNOWN  # of the game; UNKNOWN: none
-    clears: bool = False  # the start of the game takes every order out of the book
+    schedule: GammaFees | None = None  # what the catalogue last said of its fee
+    start: Start = Start()  # of the game, by the catalogue
+    book_start: Start = Start()  # by the order API: they move, and not together
     asking: bool = True  # the order API takes orders
     over: bool = False  # it takes none any more
     value_micros: int = UNKNOWN  # of one YES contract, once the outcome is known
+
+    @property
+    def clears(self) -> bool:
+        """Whether the start of the game may take every order out of the book."""
+        return self.start.clears or self.book_start.clears
 
     @property
     def terms(self) -> Terms:
@@ -143,8 +155,6 @@ def life_of(listing: Listed, market: GammaMarket, clob: ClobMarket | None = None
     if market.tokens is None or market.condition_id is None:
         raise DataError("has no condition or no tokens yet", key=market.slug or market.id)
     tick, _ = _tick_and_least(market, clob)
-    starts = clob.gst if clob is not None and clob.gst is not None else market.game_start_time
-    clears = clob.cbos if clob is not None and clob.cbos is not None else market.clear_book_on_start
     neg_risk = clob.nr if clob is not None else bool(market.neg_risk)
     life = Life(
         listing=listing,
@@ -155,10 +165,23 @@ def life_of(listing: Listed, market: GammaMarket, clob: ClobMarket | None = None
         tick=tick,
         grid=_place_of(tick, listing),
         fees=fee_terms(market, clob),
-        starts_ns=UNKNOWN if starts is None else int(starts),
-        clears=bool(clears),
+        schedule=market.fee_schedule,
+        book_start=Start() if clob is None else _book_start(clob),
     )
     return _reread(life, market)
+
+
+def _book_start(clob: ClobMarket) -> Start:
+    return Start(_moment(clob.gst), clob.cbos is True)
+
+
+def _moment(said: int | None) -> int:
+    return UNKNOWN if said is None else int(said)
+
+
+def relisted(life: Life, listing: Listed) -> Life:
+    """The same market under another listing: with its row and its grids."""
+    return msgspec.structs.replace(life, listing=listing, grid=_place_of(life.tick, listing))
 
 
 def _place_of(tick: int, listing: Listed) -> int:
@@ -169,15 +192,13 @@ def _place_of(tick: int, listing: Listed) -> int:
 def _reread(life: Life, market: GammaMarket) -> Life:
     """What Gamma says of a market's state now."""
     takes = market.accepting_orders is not False and market.enable_order_book is not False
-    resolving = (market.uma_resolution_status or "").lower() in _RESOLVING
+    resolving = bool(market.uma_resolution_status)  # proposed, disputed, or a word that may come
     over = market.closed is True
-    starts = life.starts_ns if market.game_start_time is None else int(market.game_start_time)
     return msgspec.structs.replace(
         life,
         asking=takes and market.active is not False and not resolving,
         over=life.over or over,
-        starts_ns=starts,
-        clears=life.clears if market.clear_book_on_start is None else market.clear_book_on_start,
+        start=Start(_moment(market.game_start_time), market.clear_book_on_start is True),
         value_micros=stated_value(market) if over else life.value_micros,
     )
 
@@ -222,6 +243,7 @@ class Lives:
         self._shown: dict[str, MarketStatus] = {}
         self._watched: dict[str, None] = {}
         self._paid: dict[int, int] = {}  # rows to the payout that was told
+        self._rates: dict[int, tuple[int, int]] = {}  # rows to the rates that were told since
         self.add(lives)
 
     def add(self, lives: Iterable[Life]) -> None:
@@ -278,9 +300,11 @@ class Lives:
         return MarketStatus.POST_ONLY_MODE if self.post_only else MarketStatus.ACTIVE
 
     def _is_start_near(self, life: Life, now_ns: int) -> bool:
-        if not life.clears or life.starts_ns == UNKNOWN or now_ns < life.starts_ns - START_LEAD_NS:
+        told = (life.start, life.book_start)
+        times = [start.at_ns for start in told if start.at_ns != UNKNOWN]
+        if not times or not life.clears or now_ns < min(times) - START_LEAD_NS:
             return False
-        return not self._in_play or now_ns < life.starts_ns + START_DONE_NS
+        return not self._in_play or now_ns < max(times) + START_DONE_NS
 
     def opening(self, now_ns: int, conditions: Iterable[str] | None = None) -> d.Array:
         """These (or all) as they are: STATUS rows, and TICK rows where a listing says otherwise."""
@@ -327,6 +351,14 @@ class Lives:
         self._lives[life.condition] = life
         return self.tick(now_ns), self._payout(life)
 
+    def _fees_changed(self, life: Life) -> tuple[Control, ...]:
+        """The rates of a market where the engine knows others, by its listing or the last notice."""
+        row, listing, rates = life.listing.market, life.listing, (life.fees.taker_ppm, life.fees.maker_ppm)
+        if rates == self._rates.get(row, (listing.taker_ppm, listing.maker_ppm)):
+            return ()
+        self._rates[row] = rates
+        return (FeesChanged(market=row, taker_ppm=rates[0], maker_ppm=rates[1]),)
+
     def _payout(self, life: Life) -> tuple[Control, ...]:
         """The payout of a market unless it was told as it is."""
         row, value = life.listing.market, life.value_micros
@@ -335,8 +367,16 @@ class Lives:
         self._paid[row] = value
         return (Settled(market=row, value_micros=value),)
 
-    def reread(self, market: GammaMarket, now_ns: int) -> tuple[d.Array, tuple[Control, ...]]:
+    def has_new_fee(self, market: GammaMarket) -> bool:
+        """Whether the catalogue says something else of a market's fee than before; raises `KeyError`."""
+        return market.fee_schedule != self._lives[clob_condition(market.condition_id or "")].schedule
+
+    def reread(
+        self, market: GammaMarket, now_ns: int, clob: ClobMarket | None = None
+    ) -> tuple[d.Array, tuple[Control, ...]]:
         """What a market's body says that no message told us: status, start, fee, tick, payout.
+
+        `clob` is the order API's word on it, where the fee is another one (`has_new_fee`).
 
         Raises:
             DataError: it states what can't be reckoned with.
@@ -344,15 +384,22 @@ class Lives:
         if market.condition_id is None:
             return np.zeros(0, d.EVENT), ()
         life = self._lives[clob_condition(market.condition_id)]
-        fees = fee_terms(market)
-        fresh = msgspec.structs.replace(_reread(life, market), fees=fees)
+        fresh = _reread(life, market)
+        if clob is not None:
+            fresh = msgspec.structs.replace(fresh, fees=fee_terms(market, clob), schedule=market.fee_schedule)
         self._lives[life.condition] = fresh
-        events = list(self._payout(fresh))
+        events = [*self._fees_changed(fresh), *self._payout(fresh)]
         rows = [self.tick(now_ns)]
         tick = market.order_price_min_tick_size
         if tick is not None and int(tick) != fresh.tick and not fresh.over:
             events.append(BookInvalid(market=life.listing.market, why="differs"))  # its stream knows better
         return _joined(rows), tuple(events)
+
+    def start_moved(self, clob: ClobMarket, condition: str, now_ns: int) -> d.Array:
+        """What the order API says of the start of a market's game."""
+        life = self._lives[condition]
+        self._lives[condition] = msgspec.structs.replace(life, book_start=_book_start(clob))
+        return self.tick(now_ns)
 
     def reread_over(self, market: VerboseMarket, now_ns: int) -> tuple[d.Array, tuple[Control, ...]]:
         """What the order API says of a market that the catalogue lists no more."""

@@ -292,7 +292,7 @@ class GammaMarkets(Body, frozen=True, kw_only=True):
 
 
 class GammaEvent(Body, frozen=True, kw_only=True, rename="camel"):
-    """An event with its markets."""
+    """An event with its markets; one odd market must not hide the others."""
 
     id: str | int
     slug: str | None = None
@@ -302,7 +302,7 @@ class GammaEvent(Body, frozen=True, kw_only=True, rename="camel"):
     neg_risk_augmented: bool | None = None
     start_time: MomentOrEmpty | None = None
     end_date: MomentOrEmpty | None = None
-    markets: tuple[GammaMarket, ...] = ()
+    markets: tuple[msgspec.Raw, ...] = ()
 
 
 class GammaEvents(Body, frozen=True, kw_only=True):

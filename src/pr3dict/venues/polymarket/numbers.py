@@ -123,7 +123,8 @@ _cents: Final = Decimals("spread", 2)
 _PLAIN: Final = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,50})?")
 _SMALL: Final = re.compile(r"(-?[0-9](?:\.[0-9]{1,20})?)e(-[0-9]{1,2})")
 _MOMENT: Final = re.compile(
-    r"(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?)?(?:([Zz])|([+-])(\d\d):?(\d\d)?)?"
+    r"(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?)?(?:([Zz])|([+-])(\d\d):?(\d\d)?)?",
+    re.ASCII,
 )
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 

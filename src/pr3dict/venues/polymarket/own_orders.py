@@ -34,7 +34,7 @@ class OwnOrder:
         "order_id",
         "over",
         "placing",
-        "sell",
+        "rests",
         "size",
         "unwanted",
     )
@@ -42,9 +42,9 @@ class OwnOrder:
     def __init__(self, place: Place) -> None:
         self.order_id = place.order_id
         self.market = place.market
-        self.sell = place.sell
         self.size = place.size
-        self.at_once = place.tif in (d.IOC, d.FOK)  # it never rests
+        self.at_once = place.tif in (d.IOC, d.FOK)  # what does not trade at once is to end
+        self.rests = True  # and does not do so by itself
         self.digest = ""
         self.expires_ns = 0  # when the venue ends it; 0: never
         self.placing = False  # a request to place it waits or flies
@@ -53,15 +53,11 @@ class OwnOrder:
         self.answered = asyncio.Event()  # that request has ended, however
         self.over = asyncio.Event()  # the account's channel said that it left the book
 
-    @property
-    def stated_size(self) -> int | None:
-        """What the venue must call its size; None: it calls its budget that."""
-        return None if self.at_once and not self.sell else self.size
-
     def built(self, built: Built) -> None:
         """It is signed: this is its name."""
         self.digest = built.digest.lower()
         self.expires_ns = built.expires_ns
+        self.rests = built.rests
 
 
 class OwnOrders:

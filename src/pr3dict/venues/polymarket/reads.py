@@ -7,6 +7,7 @@ what was matched and is not mined yet is added to them.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final, assert_never
 
@@ -81,6 +82,7 @@ class PolymarketReads:
         self._holdings = holdings
         self._clock = clock
         self._recognise = recognise
+        self._trades_read = asyncio.Event()  # before that no balance can be told from what is on its way
         self._strangers: dict[str, None] = {}  # digests that were looked at, and are nobody's
 
     async def answer(self, command: ReadCommand) -> tuple[Control, ...]:
@@ -97,8 +99,10 @@ class PolymarketReads:
             case ReadFills():
                 return await self._fills(command.since_ns, asked_ns, as_of_ns)
             case ReadPositions():
+                await self._trades_read.wait()
                 return (await self._positions(asked_ns, as_of_ns),)
             case ReadBalance():
+                await self._trades_read.wait()
                 cash = await self._holdings.cash_micros()
                 return (
                     BalanceRead(venue="polymarket", asked_ns=asked_ns, as_of_ns=as_of_ns, cash_micros=cash),
@@ -119,7 +123,7 @@ class PolymarketReads:
         """None: nothing of it rests."""
         order_id = self.learn(order)
         size, matched = self._sizes(order, order_id)
-        if size <= matched:
+        if size - matched < LOT:  # less than any order can say counts as traded
             return None
         row, is_no = self._lives.tokens.get(order.asset_id, (FOREIGN, False))
         side, price, sell = in_yes_terms(order.side, int(order.price), is_no=is_no)
@@ -139,8 +143,6 @@ class PolymarketReads:
     def _sizes(self, order: OpenOrder, order_id: int) -> tuple[int, int]:
         """(size, what of it traded), in micro-contracts."""
         own = self._orders.get(order_id)
-        if own is not None and own.stated_size is None:
-            return own.size, max(0, int(order.size_matched))
         size, matched = order.sizes(None if own is None else own.size)
         return size, max(0, matched)
 
@@ -248,6 +250,7 @@ class PolymarketReads:
                 voids += [event for event in news if isinstance(event, FillVoided)]
                 fills.append(_stated(fill, final=trade.state is TradeState.CONFIRMED))
                 self._holdings.touch(fill.market)
+        self._trades_read.set()
         read = FillsRead(
             venue="polymarket", asked_ns=asked_ns, as_of_ns=as_of_ns, since_ns=since_ns, fills=tuple(fills)
         )

@@ -11,7 +11,7 @@ what the venue shows of it and our order id, its digest can be computed again (`
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -28,14 +28,13 @@ from pr3dict.domain.events import (
     RequestRefused,
     Sent,
 )
-from pr3dict.domain.units import BID, NS_PER_SECOND, PRICE_SCALE, notional_floor
+from pr3dict.domain.units import BID, NS_PER_SECOND, PRICE_SCALE
 from pr3dict.kernels import dtypes as d
 from pr3dict.venues.polymarket.account_models import OpenOrder, OrderType, Posted, PostOrder, SignedOrder
 from pr3dict.venues.polymarket.amounts import (
     LOT,
     Amounts,
     Side,
-    budget_amounts,
     limit_amounts,
     price_and_size,
 )
@@ -87,6 +86,11 @@ class Built(NamedTuple):
     size: int
     expires_ns: int
 
+    @property
+    def rests(self) -> bool:
+        """Whether what does not trade at once stays in the book."""
+        return self.post.order_type in ("GTC", "GTD")
+
     def body(self) -> bytes:
         """The exact bytes of `POST /order`."""
         return _encode(self.post)
@@ -110,22 +114,32 @@ class Requests:
     """Builds orders and reads answers; `terms_of` gives the terms of the engine's market rows."""
 
     def __init__(
-        self, signer: OrderSigner, owner: str, terms_of: Callable[[int], Terms], prefix: str
+        self,
+        signer: OrderSigner,
+        owner: str,
+        terms_of: Callable[[int], Terms],
+        prefix: str,
+        first_order: int = 1,
+        earlier: Sequence[tuple[str, int]] = (),
     ) -> None:
-        """`owner` is the API key's id; `prefix` belongs to one data directory for ever.
+        """`owner` is the API key's id; `prefix` belongs to the orders of one run from `first_order` on.
+
+        `earlier` are those of the runs before, oldest first.
 
         Raises `ConfigError` for a prefix that could be mistaken.
         """
         if not _PREFIX.fullmatch(prefix):
             raise ConfigError("a prefix of orders has 4 to 32 letters and digits", key="prefix")
         self.prefix = prefix
+        self._runs = (*earlier, (prefix, first_order))
         self._signer = signer
         self._owner = owner
         self._terms_of = terms_of
 
     def salt(self, order_id: int) -> int:
         """The salt of an order of ours: 53 bits, the same for ever."""
-        return int.from_bytes(keccak256(f"{self.prefix}-{order_id}".encode())[:8], "big") % MAX_SALT
+        prefix = next((name for name, first in reversed(self._runs) if first <= order_id), self.prefix)
+        return int.from_bytes(keccak256(f"{prefix}-{order_id}".encode())[:8], "big") % MAX_SALT
 
     # --- new orders -------------------------------------------------------------------------------
 
@@ -134,18 +148,23 @@ class Requests:
 
         One that may rest is GTC, or GTD where it expires: the venue ends a GTD order at the second that was
         asked for, or two minutes from now where that is later than asked, since it knows nothing shorter. One
-        that must trade at once is FAK or FOK; its purchase spends a budget, price times size in whole cents,
-        so at better prices it may buy more than `size`.
+        that must trade at once is FAK or FOK where it sells. FAK and FOK purchases spend dollars and would
+        buy more than `size` at better prices: a purchase that must trade at once rests as GTD, and who sends
+        it cancels what is left of it (`Built.rests`).
 
-        Raises `DataError` for a size that is no multiple of 0.01 contract, and a price off the grid.
+        Raises `DataError` for a size that is no multiple of 0.01 contract, a price off the grid, and a
+        purchase that must fill whole or not at all.
         """
         terms = self._terms_of(place.market)
         leg = leg_of(place, terms)
         if leg.size <= 0 or leg.size % LOT:
             what = f"a size of {leg.size} micro-contracts is no multiple of 0.01 contract"
             raise DataError(what, key="size")
-        rests = place.tif in (d.POST_ONLY, d.LIMIT)
-        amounts = self._amounts(leg, terms, rests=rests)
+        if place.tif == d.FOK and leg.side == "BUY":
+            what = "a FOK purchase states dollars and may buy more than its size; send an IOC order"
+            raise DataError(what, key="tif")
+        rests = place.tif in (d.POST_ONLY, d.LIMIT) or leg.side == "BUY"
+        amounts = limit_amounts(leg.side, leg.price, leg.size, terms.tick)
         order = Order(
             self.salt(place.order_id),
             parse_token_id(leg.token),
@@ -159,7 +178,7 @@ class Requests:
         post = PostOrder(
             order=self._signed(order, leg.token, expiration_s, signature),
             owner=self._owner,
-            order_type=self._order_type(place, expiration_s),
+            order_type=_order_type(place, expiration_s, rests=rests),
             post_only=place.tif == d.POST_ONLY,
         )
         size = amounts.taker if leg.side == "BUY" else amounts.maker
@@ -167,24 +186,12 @@ class Requests:
         return Built(digest, post, leg.side, size, expires_ns)
 
     @staticmethod
-    def _amounts(leg: Leg, terms: Terms, *, rests: bool) -> Amounts:
-        if rests or leg.side == "SELL":
-            return limit_amounts(leg.side, leg.price, leg.size, terms.tick)
-        return budget_amounts(notional_floor(leg.price, leg.size), leg.price, terms.tick)
-
-    @staticmethod
-    def _order_type(place: Place, expiration_s: int) -> OrderType:
-        if place.tif in (d.POST_ONLY, d.LIMIT):
-            return "GTD" if expiration_s else "GTC"
-        return "FOK" if place.tif == d.FOK else "FAK"
-
-    @staticmethod
     def _expiration_s(place: Place, now_ns: int) -> int:
         """Unix seconds as the venue wants them; 0: none."""
-        if not place.expiry_ns:
-            return 0
         least = seconds(now_ns) + LEAST_AHEAD_S + 1  # the venue looks at it a moment later
-        return max(seconds(place.expiry_ns) + EARLY_S, least)
+        if place.tif == d.IOC:
+            return least
+        return max(seconds(place.expiry_ns) + EARLY_S, least) if place.expiry_ns else 0
 
     def _signed(self, order: Order, token: str, expiration_s: int, signature: str) -> SignedOrder:
         return SignedOrder(
@@ -260,6 +267,12 @@ class Requests:
         return 0
 
 
+def _order_type(place: Place, expiration_s: int, *, rests: bool) -> OrderType:
+    if rests:
+        return "GTD" if expiration_s else "GTC"
+    return "FOK" if place.tif == d.FOK else "FAK"
+
+
 def _accepted(place: Place, built: Built, outcome: Outcome, leg: Posted) -> tuple[Control, ...]:
     """Taken; one that never rests, or traded whole, is over at once, unless it still waits to trade."""
     order_id, filled = place.order_id, leg.filled(built.side)
@@ -268,7 +281,7 @@ def _accepted(place: Place, built: Built, outcome: Outcome, leg: Posted) -> tupl
         return (accepted,)
     if filled >= built.size:
         return accepted, Closed(order_id=order_id, why="filled", filled=filled)
-    if place.tif in (d.IOC, d.FOK):
+    if not built.rests:
         return accepted, Closed(order_id=order_id, why="unfilled_ioc", filled=filled)
     return (accepted,)
 

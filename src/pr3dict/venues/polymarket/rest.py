@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from pr3dict.domain.errors import DataError, WorkError
+from pr3dict.domain.errors import DataError
 from pr3dict.domain.units import NS_PER_SECOND
 from pr3dict.venues.polymarket import account_models as a
 from pr3dict.venues.polymarket import models as m
@@ -15,6 +16,7 @@ from pr3dict.venues.polymarket.budget import Host
 from pr3dict.venues.polymarket.http import Auth, Call, PolymarketHttp, Query, segment
 from pr3dict.venues.polymarket.numbers import Exact, Reader, Seconds, reader_of
 from pr3dict.venues.polymarket.outcomes import Outcome, Verdict
+from pr3dict.venues.session import NotAnsweredError
 
 FIRST_CURSOR: Final = "MA=="
 END_CURSOR: Final = "LTE="
@@ -33,9 +35,10 @@ _TYPES: Final = (
 )  # fmt: skip
 READERS: Final[dict[Any, Reader]] = {kind: reader_of(kind) for kind in _TYPES}
 Item = TypeVar("Item")
+Again = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
 
-class ReadFailedError(WorkError):
+class ReadFailedError(NotAnsweredError):
     """A read got no usable answer; `outcome` says why, `status` is 0 where nothing came back."""
 
     def __init__(self, what: str, outcome: Outcome, status: int) -> None:
@@ -52,10 +55,11 @@ class Selection(NamedTuple, Generic[Item]):
 
 
 class PolymarketRest:
-    """Typed reads over one set of connections."""
+    """Typed reads over one set of connections; `again` repeats a call that failed, if it thinks fit."""
 
-    def __init__(self, http: PolymarketHttp) -> None:
+    def __init__(self, http: PolymarketHttp, *, again: Again | None = None) -> None:
         self.http = http
+        self._again = again
 
     # --- the way ----------------------------------------------------------------------------------
 
@@ -66,6 +70,10 @@ class PolymarketRest:
             ReadFailedError: there is no answer, or it is an error.
             DataError: the answer is not what its type promises.
         """
+        once = partial(self._ask, kind, call)
+        return await (once() if self._again is None else self._again(once))
+
+    async def _ask(self, kind: Any, call: Call) -> Any:
         reply = await self.http.call(call)
         if reply.outcome.verdict is not Verdict.ACCEPTED:
             raise ReadFailedError(f"{call.method} {call.path}", reply.outcome, reply.status)
@@ -150,6 +158,7 @@ class PolymarketRest:
     async def book(self, token: str) -> m.Book:
         """The book of one token."""
         found: m.Book = await self.get(m.Book, "/book", {"token_id": token})
+        _check_asked(found.asset_id, token, "/book")
         return found
 
     async def books(self, tokens: Sequence[str]) -> list[m.Book]:
@@ -164,12 +173,15 @@ class PolymarketRest:
         """What orders of a market must respect; the condition may be of either protocol."""
         path = f"/clob-markets/{segment(m.clob_condition(condition))}"
         found: m.ClobMarket = await self.get(m.ClobMarket, path, template="/clob-markets/{}")
+        if found.c is not None:
+            _check_asked(m.clob_condition(found.c), m.clob_condition(condition), path)
         return found
 
     async def verbose_market(self, condition: str) -> m.VerboseMarket:
         """The long form of a market: whether it is closed, and who won."""
         path = f"/markets/{segment(m.clob_condition(condition))}"
         found: m.VerboseMarket = await self.get(m.VerboseMarket, path, template="/markets/{}")
+        _check_asked(m.clob_condition(found.condition_id), m.clob_condition(condition), path)
         return found
 
     async def condition_of(self, token: str) -> str:
@@ -188,17 +200,27 @@ class PolymarketRest:
         found: m.NegRisk = await self.get(m.NegRisk, "/neg-risk", {"token_id": token})
         return found.neg_risk
 
+    async def gamma_pages(
+        self, **query: str | int | bool | Sequence[str] | None
+    ) -> AsyncIterator[Selection[m.GammaMarket]]:
+        """The catalogue's markets that a query selects (`closed`, `slug`, `order`, ...), page by page."""
+        async for page in self._keyset(m.GammaMarkets, "/markets/keyset", query):
+            items: list[m.GammaMarket] = []
+            refused: list[str] = []
+            _sort(m.GammaMarket, page.markets, items, refused)
+            yield Selection(tuple(items), tuple(refused))
+
     async def gamma_markets(
-        self, *, condition_ids: Sequence[str] = (), **query: str | int | bool | None
+        self, *, condition_ids: Sequence[str] = (), **query: str | int | bool | Sequence[str] | None
     ) -> Selection[m.GammaMarket]:
-        """All markets of the catalogue that a query selects (`closed`, `slug`, `tag_id`, `order`, ...)."""
+        """All markets of the catalogue that a query selects."""
         items: list[m.GammaMarket] = []
         refused: list[str] = []
         parts = _parts(condition_ids, CONDITIONS_A_CALL) if condition_ids else [()]
         for part in parts:
-            asked = {**query, "condition_ids": tuple(part) or None}
-            async for page in self._keyset(m.GammaMarkets, "/markets/keyset", asked):
-                _sort(m.GammaMarket, page.markets, items, refused)
+            async for page in self.gamma_pages(**query, condition_ids=tuple(part) or None):
+                items += page.items
+                refused += page.refused
         return Selection(tuple(items), tuple(refused))
 
     async def gamma_market(self, market_id: str) -> m.GammaMarket:
@@ -207,12 +229,18 @@ class PolymarketRest:
         found: m.GammaMarket = await self.get(m.GammaMarket, path, host="gamma", template="/markets/{}")
         return found
 
-    async def gamma_events(self, **query: str | int | bool | None) -> list[m.GammaEvent]:
-        """All events that a query selects, with their markets."""
-        found: list[m.GammaEvent] = []
+    async def event_markets(
+        self, **query: str | int | bool | Sequence[str] | None
+    ) -> Selection[m.GammaMarket]:
+        """The markets of all events that a query selects (`slug`, `tag_slug`, ...); each knows its event."""
+        items: list[m.GammaMarket] = []
+        refused: list[str] = []
         async for page in self._keyset(m.GammaEvents, "/events/keyset", query):
-            found += page.events
-        return found
+            for event in page.events:
+                found: list[m.GammaMarket] = []
+                _sort(m.GammaMarket, event.markets, found, refused)
+                items += [_within(market, event) for market in found]
+        return Selection(tuple(items), tuple(refused))
 
     # --- rewards ----------------------------------------------------------------------------------
 
@@ -300,6 +328,7 @@ class PolymarketRest:
             found: a.OpenOrder = READERS[a.OpenOrder](reply.body)
         except DataError as error:
             raise error.at(file=f"GET {call.path}") from None
+        _check_asked(found.id.lower(), digest.lower(), call.path)
         return found
 
     async def trades(
@@ -351,6 +380,12 @@ class PolymarketRest:
         return int(self.http.signer.kind) if self.http.signer is not None else None
 
 
+def _check_asked(said: str, asked: str, path: str) -> None:
+    """Raises `DataError` for an answer about something else than what was asked."""
+    if said != asked:
+        raise DataError(f"the answer is about {said[:80]!r}", file=f"GET {path}")
+
+
 def _sort(kind: Any, raws: Iterable[msgspec.Raw], items: list[Any], refused: list[str]) -> None:
     """Read each entry of a page by itself."""
     reader = READERS[kind]
@@ -359,6 +394,13 @@ def _sort(kind: Any, raws: Iterable[msgspec.Raw], items: list[Any], refused: lis
             items.append(reader(bytes(raw)))
         except DataError as error:
             refused.append(f"{_name_of(bytes(raw))}: {error}")
+
+
+def _within(market: m.GammaMarket, event: m.GammaEvent) -> m.GammaMarket:
+    """A market with the event in which it was listed, which it does not name there."""
+    if market.events:
+        return market
+    return msgspec.structs.replace(market, events=(m.GammaEventRef(id=event.id, slug=event.slug),))
 
 
 def _name_of(raw: bytes) -> str:

@@ -55,6 +55,10 @@ class Settling:
         """Fills that may still be voided."""
         return len(self._pending)
 
+    def recall(self, fill: Filled) -> None:
+        """A fill of an earlier process that may still be voided; the next news of it says more."""
+        self._pending[fill.market, fill.trade_id] = fill, TradeState.MATCHED
+
     def note(self, fill: Filled, state: TradeState) -> tuple[Control, ...]:
         """A fill was told in some state (`fill.final` is not looked at): the events of what is new in it."""
         key = fill.market, fill.trade_id

@@ -169,36 +169,26 @@ class OrderSigner(Protocol):
         """The signature that proves to Polymarket whose address this is."""
 
 
-class WalletKey:
-    """The key of a wallet. It is shown by its address, never copied, stored or written anywhere.
+class HasDigest(Protocol):
+    """What a contract or the chain wants signed (`venues/polymarket/contracts.py`)."""
+
+    @property
+    def digest(self) -> bytes:
+        """The 32 bytes that are signed."""
+
+
+class Wallet:
+    """Whose orders they are, without the key: enough for an order's digest.
 
     An EOA is its own wallet; the other kinds name the wallet that the key acts for. With `session` the key is
     not the owner's but one that the owner of a deposit wallet authorised.
     """
 
-    __slots__ = (
-        "_head",
-        "_key",
-        "_middle",
-        "_nested",
-        "_session",
-        "address",
-        "kind",
-        "maker",
-        "signer",
-    )  # fmt: skip
+    __slots__ = ("_head", "_middle", "_nested", "_session", "address", "kind", "maker", "signer")
 
-    def __init__(
-        self, key: str, kind: WalletKind = WalletKind.EOA, wallet: str = "", *, session: bool = False
-    ) -> None:
-        """`key` is a private key of 64 hexadecimal digits, with or without 0x.
-
-        Raises:
-            ConfigError: it is none, or the wallet does not fit its kind; the key is not part of the sentence.
-        """
-        self._key = _read_key(key)
-        public = self._key.public_key.format(compressed=False)
-        self.address = checksum_address(keccak256(public[1:])[12:])
+    def __init__(self, address: str, kind: WalletKind, wallet: str = "", *, session: bool = False) -> None:
+        """`address` is the signing key's; raises `ConfigError` where the wallet does not fit its kind."""
+        self.address = address
         self.kind = kind
         self.maker = parse_address(wallet, "wallet") if wallet else self.address
         if (kind is WalletKind.EOA) != (self.maker == self.address):
@@ -216,10 +206,12 @@ class WalletKey:
         self._session = _word(int(self.address, 16)) if session else b""
 
     def __repr__(self) -> str:
-        return f"WalletKey({self.address}, {self.kind.name.lower()} {self.maker})"
+        return f"{type(self).__name__}({self.address}, {self.kind.name.lower()} {self.maker})"
 
-    def __reduce__(self) -> tuple[type, tuple[str]]:
-        raise TypeError("a wallet's key is never copied or stored")
+    @property
+    def session(self) -> bool:
+        """Whether the key is a session key."""
+        return bool(self._session)
 
     def _struct_hash(self, order: Order) -> bytes:
         return keccak256(
@@ -238,6 +230,27 @@ class WalletKey:
     def digest(self, order: Order, exchange: Exchange) -> str:
         """The order's id at the venue, without signing it."""
         return "0x" + keccak256(b"\x19\x01" + exchange.separator + self._struct_hash(order)).hex()
+
+
+class WalletKey(Wallet):
+    """The key of a wallet. It is shown by its address, never copied, stored or written anywhere."""
+
+    __slots__ = ("_key",)
+
+    def __init__(
+        self, key: str, kind: WalletKind = WalletKind.EOA, wallet: str = "", *, session: bool = False
+    ) -> None:
+        """`key` is a private key of 64 hexadecimal digits, with or without 0x.
+
+        Raises:
+            ConfigError: it is none, or the wallet does not fit its kind; the key is not part of the sentence.
+        """
+        self._key = _read_key(key)
+        public = self._key.public_key.format(compressed=False)
+        super().__init__(checksum_address(keccak256(public[1:])[12:]), kind, wallet, session=session)
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        raise TypeError("a wallet's key is never copied or stored")
 
     def sign(self, order: Order, exchange: Exchange) -> Signature:
         """Digest and signature of an order."""
@@ -264,6 +277,10 @@ class WalletKey:
             + keccak256(_AUTH_MESSAGE)
         )
         return "0x" + self._sign(keccak256(b"\x19\x01" + domain + body)).hex()
+
+    def sign_contents(self, contents: HasDigest) -> bytes:
+        """The signature of a batch or a transaction, as who checks it wants it."""
+        return self._wrap(self._sign(contents.digest))
 
     def _sign(self, digest: bytes) -> bytes:
         """r, s and v (27 or 28); deterministic (RFC 6979), s in the lower half."""

@@ -20,15 +20,8 @@ from pr3dict.domain.events import BookInvalid, FeedAlive, FeedDown, FeedUp, Malf
 from pr3dict.domain.units import NS_PER_SECOND
 from pr3dict.kernels import dtypes as d
 from pr3dict.venues.polymarket.auth import ApiKey
-from pr3dict.venues.polymarket.book import (
-    BookDecoder,
-    BookLost,
-    BookSpec,
-    Hash,
-    TickChange,
-    YesBook,
-    messages,
-)
+from pr3dict.venues.polymarket.book import BookDecoder, BookSpec, Hash, TickChange, YesBook
+from pr3dict.venues.polymarket.book_frames import BookLost, messages
 from pr3dict.venues.polymarket.frames import Frame, OrderFrame, TradeFrame, kind_of, read_frame
 from pr3dict.venues.polymarket.link import Link, Listener, StreamLost
 from pr3dict.venues.session import Clock, Reconnects, Sink
@@ -140,7 +133,9 @@ class MarketLine(Listener):
                 self._turn = iter(list(self.specs))
                 condition = next(self._turn)
             book = self._streams.decoder.books.get(condition)
-            if book is None or book.stated is None or self._checked.get(condition) == book.stated:
+            if book is None or book.stated is None:
+                continue
+            if self._checked.get(condition) == book.stated and not book.suspect:
                 continue
             self._checked[condition] = book.stated
             self._streams.verify(book)
@@ -455,10 +450,16 @@ class PolymarketStreams:
             self._line_of[condition].to_ask[condition] = None
 
     def verify(self, book: YesBook) -> None:
-        """Compare a book with the hash that the venue stated of it."""
+        """Compare a book with the hash that the venue stated of it; wrong is what differs twice in a row.
+
+        A hash covers the price of the last trade, and the message that tells that may be a moment behind.
+        """
         found = self.decoder.verify(book)
         if found is Hash.MATCHES:
             self.hash_matches += 1
+            book.suspect = False
+        elif found is Hash.DIFFERS and not book.suspect:
+            book.suspect = True
         elif found is Hash.DIFFERS:
             self.hash_differs += 1
             self.lose((book.spec.condition,), "differs")

@@ -63,7 +63,7 @@ class Restrictions:
         if found is Restriction.RESTARTING:
             self.post_only_until_ns = max(self.post_only_until_ns, self.until_ns + POST_ONLY_NS)
 
-    def now(self, now_ns: int) -> tuple[str, bool]:
+    def in_force(self, now_ns: int) -> tuple[str, bool]:
         """(word of `VenueStatus`, whether only post-only orders are taken)."""
         if self.word != "open" and now_ns >= self.until_ns:
             self.word = "open"
@@ -173,7 +173,7 @@ class VenueWatch:
 
     def _check_status(self) -> None:
         now_ns = self._clock.now_ns()
-        word, post_only = self._restrictions.now(now_ns)
+        word, post_only = self._restrictions.in_force(now_ns)
         if post_only != self.lives.post_only:
             self._put(self.lives.restrict(now_ns, post_only=post_only))
         if word != self._status:
@@ -230,6 +230,11 @@ class VenueWatch:
         """
         if not conditions:
             return
+        for condition in conditions:
+            life = self.lives[condition]
+            if life.clears and not life.over:
+                clob = await self.rest.clob_market(condition)
+                self._put(self.lives.start_moved(clob, condition, self._clock.now_ns()))
         left = dict.fromkeys(conditions)
         for closed in (None, True):
             tickers = tuple(self.lives[condition].listing.ticker for condition in left)
@@ -239,7 +244,9 @@ class VenueWatch:
             for market in found.items:
                 condition = clob_condition(market.condition_id or "")
                 if condition in left:
-                    rows, events = self.lives.reread(market, self._clock.now_ns())
+                    moved = self.lives.has_new_fee(market)
+                    fee = await self.rest.clob_market(condition) if moved else None
+                    rows, events = self.lives.reread(market, self._clock.now_ns(), fee)
                     self._put(rows)
                     self._tell(*events)
                     if not self.lives.is_unpaid(condition):

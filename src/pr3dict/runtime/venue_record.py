@@ -1,4 +1,4 @@
-"""`pr3dict record`: markets of Kalshi kept as tapes, with every hole marked."""
+"""`pr3dict record`: live markets kept as tapes, with every hole marked."""
 
 from __future__ import annotations
 
@@ -10,31 +10,33 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING
 
 from pr3dict.domain.errors import DataError, UsageError, WorkError
 from pr3dict.domain.units import NS_PER_SECOND
-from pr3dict.runtime.kalshi_access import Found, KalshiAccess, Selection, find_markets
-from pr3dict.runtime.kalshi_follow import Followed, Follower
+from pr3dict.runtime.venue_follow import Followed, Follower
+from pr3dict.runtime.venue_selection import AnyFound, Selection
+from pr3dict.runtime.venue_watchers import watcher_of
 from pr3dict.store.importers.recording import IMPORTER
 from pr3dict.store.importers.run import WrittenTape, import_recordings
 from pr3dict.store.recorder import Recorder
-from pr3dict.venues.kalshi.rest import KalshiRest
 from pr3dict.venues.session import Clock
 
-LISTING_ANSWER_S: Final = 60.0  # pages of a listing are large
+if TYPE_CHECKING:
+    from pr3dict.runtime.kalshi_access import KalshiAccess
+    from pr3dict.runtime.polymarket_access import PolymarketAccess
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordSpec:
     """What to record and where to. `seconds` None: until somebody stops it."""
 
-    access: KalshiAccess
+    access: KalshiAccess | PolymarketAccess
     selection: Selection
     out: Path
     seconds: float | None = None
     direct_member: bool = False
-    on_found: Callable[[Found], None] | None = None
+    on_found: Callable[[AnyFound], None] | None = None
     on_progress: Callable[[Followed], None] | None = None
 
 
@@ -56,15 +58,12 @@ async def record(spec: RecordSpec, clock: Clock, stop: asyncio.Event) -> Recorde
     Raises:
         UsageError: no market is left to record.
         DataError: the folder can't be made.
-        WorkError: Kalshi can't be asked or followed, it was stopped before, or the disk refused; what was
+        WorkError: the venue can't be asked or followed, it was stopped before, or the disk refused; what was
             kept until then stays in the folder that the sentence names.
     """
-    http = spec.access.http(clock, answer_s=LISTING_ANSWER_S)
+    watcher = watcher_of(spec.access, clock, direct_member=spec.direct_member)
     try:
-        rest = KalshiRest(http)
-        found = await find_markets(
-            rest, spec.selection, now_ns=clock.now_ns(), direct_member=spec.direct_member
-        )
+        found = await watcher.find(spec.selection)
         if not found.lives:
             raise UsageError(f"no market to record{_first_reason(found)}")
         if stop.is_set():
@@ -74,16 +73,16 @@ async def record(spec: RecordSpec, clock: Clock, stop: asyncio.Event) -> Recorde
         began_ns = clock.now_ns()
         session, folder = _place(spec, began_ns)
         with _keeping(folder) as tape:
-            follower = Follower(spec.access, clock, rest, found.lives, tape, session)
+            follower = Follower(watcher, clock, found.lives, tape, session)
             await follower.run(spec.seconds, stop, spec.on_progress)
     finally:
-        await http.close()
+        await watcher.close()
     seconds = (clock.now_ns() - began_ns) / NS_PER_SECOND
     tapes = await asyncio.to_thread(_make_tapes, folder, spec.out)
     return Recorded(session, spec.out, seconds, follower.followed(), tapes, found.left_out)
 
 
-def _first_reason(found: Found) -> str:
+def _first_reason(found: AnyFound) -> str:
     if not found.left_out:
         return ": none is open"
     ticker, why = found.left_out[0]
@@ -94,7 +93,7 @@ def _first_reason(found: Found) -> str:
 def _place(spec: RecordSpec, now_ns: int) -> tuple[str, Path]:
     """The session's name and the folder of its rows; raises `DataError` where `out` can't be made."""
     at = datetime.fromtimestamp(now_ns // NS_PER_SECOND, UTC)
-    stem = f"kalshi-{spec.access.env}-{at:%Y%m%dT%H%M%SZ}"
+    stem = f"{spec.access.venue}-{spec.access.env}-{at:%Y%m%dT%H%M%SZ}"
     try:
         spec.out.mkdir(parents=True, exist_ok=True)
         names = [stem, *(f"{stem}-{number}" for number in range(2, 1000))]
