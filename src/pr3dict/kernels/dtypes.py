@@ -150,6 +150,11 @@ FAIR_ORDER_FLOW = 2
 POLICY_PR3DICT = 0
 POLICY_FIXED_SPREAD = 1
 
+# What liquidity rewards may do to a quote (kernels/rewards.py).
+REWARDS_OFF = 0
+REWARDS_RESPECT = 1  # into the reward band, to the least size that scores, at no expected loss
+REWARDS_OPTIMISE = 2  # to the optimum of expected edge plus expected reward
+
 # Inventory states (spec section 6).
 STATE_NORMAL = 0
 STATE_SKEWED = 1
@@ -198,6 +203,10 @@ REASON_NAMES: tuple[str, ...] = (
     "not_selected",
     "held",
     "flattening",
+    "bid_moved_for_rewards",
+    "ask_moved_for_rewards",
+    "bid_raised_for_rewards",
+    "ask_raised_for_rewards",
 )
 (
     R_NO_BOOK,
@@ -240,6 +249,10 @@ REASON_NAMES: tuple[str, ...] = (
     R_NOT_SELECTED,
     R_HELD,
     R_FLATTENING,
+    R_BID_REWARD_PRICE,
+    R_ASK_REWARD_PRICE,
+    R_BID_REWARD_SIZE,
+    R_ASK_REWARD_SIZE,
 ) = range(len(REASON_NAMES))
 
 
@@ -360,6 +373,14 @@ MARKET = _row(
         ("value_micros", "i8"),  # position at fair value, or at the last one known
         ("locked_micros", "i8"),  # cash that own orders lock
         ("exit_alert", "i1"),  # a forced exit did not find enough book
+        # Liquidity rewards: the venue's terms, and what is seen of the competition (kernels/rewards.py).
+        ("reward_spread", "i4"),  # an order this far from the midpoint scores nothing; 0: no rewards
+        ("reward_mid", "i4"),  # midpoint that distances are measured from, 1/20,000 dollar; -1: none
+        ("reward_min_size", "i8"),  # a smaller order scores nothing
+        ("reward_day_micros", "i8"),  # what all makers of the market share in a day
+        ("reward_bid_others", "i8"),  # score of the others' bids and asks, micro-contracts
+        ("reward_ask_others", "i8"),
+        ("maker_cost_micros", "i8"),  # expected maker fee less rebate of a contract at fair value
     ]
 )
 
@@ -424,6 +445,12 @@ PARAMS = _row(
         # Replay only: decide on a fixed clock instead of on events; 0: on events.
         ("decision_interval_ns", "i8"),
         ("fixed_half_spread_micros", "i8"),  # POLICY_FIXED_SPREAD
+        # Liquidity rewards.
+        ("rewards", "i4"),  # REWARDS_*
+        ("reward_fill_rate_ppm", "i8"),  # fills an hour of a quote at its reservation price
+        ("reward_fill_decay_ppm", "i8"),  # a dollar: chance of a fill falls as exp(-decay x distance)
+        ("reward_adverse_micros", "i8"),  # least adverse cost of a contract that is reckoned with
+        ("reward_stress_ppm", "i8"),  # that cost times this must be earned wherever a quote is moved to
     ]
 )
 
@@ -451,6 +478,20 @@ QUOTE = _row(
         ("volatility_micros", "i8"),
         ("existing_spread_micros", "i8"),  # -1: none
         ("resolution_left_ns", "i8"),  # -1: unknown
+        # Liquidity rewards; all 0 where they were not reckoned with. Money is expected, an hour.
+        ("rewards", "i8"),  # REWARDS_* that made the quote
+        ("reward_mid_micros", "i8"),
+        ("reward_others", "i8"),  # the most that the makers of what else rests can score, micro-contracts
+        ("reward_bid_score", "i8"),  # of the sides as they are wished, before heat and cash
+        ("reward_ask_score", "i8"),
+        ("reward_micros", "i8"),
+        ("reward_edge_micros", "i8"),  # of fills
+        ("unmoved_reward_micros", "i8"),  # both for the quote as it would be without rewards
+        ("unmoved_edge_micros", "i8"),
+        ("reward_bid_price", "i8"),  # innermost level that rewards ask for; 0: not moved
+        ("reward_ask_price", "i8"),
+        ("reward_bid_size", "i8"),  # size that scores, wished for the innermost level; 0: not raised
+        ("reward_ask_size", "i8"),
         ("reasons", "i8"),  # bits R_*
         ("state", "i1"),
         ("exit", "i1"),  # the ask (long) or bid (short) below is a forced exit

@@ -86,4 +86,15 @@ def _exchange(tapes: TapeSet, spec: BacktestSpec) -> Iterator[str]:
             f"best-scored that qualify, ranked every {minutes:g} min without looking "
             "ahead; the others are wound down."
         )
-    yield f"One account with ${spec.cash_micros / MONEY_SCALE:,.2f} trades all tapes; rewards are not scored."
+    cash = f"${spec.cash_micros / MONEY_SCALE:,.2f}"
+    yield f"One account with {cash} trades all tapes; {_rewards(tapes, spec)}."
+
+
+def _rewards(tapes: TapeSet, spec: BacktestSpec) -> str:
+    paying = sum(meta.ticker in spec.rewards or meta.rewards is not None for meta in tapes.metas)
+    if not paying:
+        return "rewards are not scored"
+    return (
+        f"liquidity rewards of {_some(tapes, paying)} are expected ones, at the least share that is possible "
+        "beside what else rests, and not in the equity curve"
+    )

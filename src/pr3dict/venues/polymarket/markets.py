@@ -18,6 +18,7 @@ from pr3dict.domain.errors import DataError
 from pr3dict.domain.events import BookInvalid, Control, Listed, Settled
 from pr3dict.domain.fees import FeeTerms, polymarket_terms
 from pr3dict.domain.market import MarketStatus, polymarket_grid
+from pr3dict.domain.rewards import RewardTerms
 from pr3dict.domain.units import MONEY_SCALE, NS_PER_SECOND
 from pr3dict.kernels import dtypes as d
 from pr3dict.venues.polymarket.amounts import LOT
@@ -26,6 +27,7 @@ from pr3dict.venues.polymarket.frames import ResolvedFrame
 from pr3dict.venues.polymarket.models import ClobMarket, GammaMarket, VerboseMarket, clob_condition
 from pr3dict.venues.polymarket.numbers import UNKNOWN
 from pr3dict.venues.polymarket.requests import Terms
+from pr3dict.venues.polymarket.reward_terms import reward_news
 
 # What a live market's tick may become; on any other one the market waits, paused. None of hundredths of a
 # cent, whose depth every market would pay for in memory: a market that has it already lists it itself.
@@ -222,6 +224,7 @@ class Lives:
         self._shown: dict[str, MarketStatus] = {}
         self._watched: dict[str, None] = {}
         self._paid: dict[int, int] = {}  # rows to the payout that was told
+        self._rewards: dict[int, RewardTerms | None] = {}  # rows to the reward terms that were told
         self.add(lives)
 
     def add(self, lives: Iterable[Life]) -> None:
@@ -347,7 +350,9 @@ class Lives:
         fees = fee_terms(market)
         fresh = msgspec.structs.replace(_reread(life, market), fees=fees)
         self._lives[life.condition] = fresh
-        events = list(self._payout(fresh))
+        events: list[Control] = list(self._payout(fresh))
+        if not fresh.over:
+            events += reward_news(self._rewards, life.listing, market, now_ns)
         rows = [self.tick(now_ns)]
         tick = market.order_price_min_tick_size
         if tick is not None and int(tick) != fresh.tick and not fresh.over:
