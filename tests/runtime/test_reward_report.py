@@ -96,7 +96,7 @@ def test_the_command_prints_it(session, capsys):
     answer = json.loads(capsys.readouterr().out)
     first = answer["markets"][0]
     assert first["ticker"] == tapes.names[0]
-    assert first["terms"] == {"spread": "0.045", "min_size": "20", "day": "5000"}
+    assert first["terms"] == {"spread": "0.045", "min_size": "20", "day": "5000.00"}
     assert len(first["newest"]) == first["samples"]
     assert first["in_band"] == sum(one["in_band"] for one in first["newest"])
     assert main.run(["report", "--rewards", "--data-dir", str(place.path)]) == 0
