@@ -222,13 +222,12 @@ def test_when_skewed_the_far_quote_is_pulled_in_and_the_near_one_stays():
 
 
 def test_of_equal_pairs_the_outermost_is_taken():
-    """Without fills only the score counts; the ask is larger and scores as much as the bid from further out."""
+    """Without fills only the score counts, and the bid's: any ask that scores no less earns the same."""
     params = params_row(rewards=d.REWARDS_OPTIMISE, min_spread_micros=0, reward_fill_rate_ppm=0)
-    market = market_row(yes_contracts=0, no_contracts=8 * CONTRACT, **BOOK | {"reward_mid": 10_100})
-    quote = decide(market, params)
+    quote = decide(market_row(**BOOK | {"reward_mid": 10_104}), params)
     ((bid, _),), ((ask, _),) = orders(quote, "bid"), orders(quote, "ask")
-    assert (bid, ask) == (4_900, 5_200)  # 1.5 cents from mid each; an ask at 5,100 would earn no more
-    assert quote.reward_bid_score == quote.reward_ask_score
+    assert (bid, ask) == (4_900, 5_200)  # 1.52 and 1.48 cents from mid; 5,100 would do as well
+    assert quote.reward_bid_score < quote.reward_ask_score
 
 
 def test_a_third_of_one_side_may_be_worth_more_than_the_pair():
