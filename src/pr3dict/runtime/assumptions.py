@@ -87,14 +87,10 @@ def _exchange(tapes: TapeSet, spec: BacktestSpec) -> Iterator[str]:
             "ahead; the others are wound down."
         )
     cash = f"${spec.cash_micros / MONEY_SCALE:,.2f}"
-    yield f"One account with {cash} trades all tapes; {_rewards(tapes, spec)}."
-
-
-def _rewards(tapes: TapeSet, spec: BacktestSpec) -> str:
     paying = sum(meta.ticker in spec.rewards or meta.rewards is not None for meta in tapes.metas)
-    if not paying:
-        return "rewards are not scored"
-    return (
-        f"liquidity rewards of {_some(tapes, paying)} are expected ones, at the least share that is possible "
-        "beside what else rests, and not in the equity curve"
-    )
+    yield f"One account with {cash} trades all tapes{'' if paying else '; rewards are not scored'}."
+    if paying:
+        yield (
+            f"{_some(tapes, paying)} pay liquidity rewards: expected ones, at the least share possible "
+            "beside what else rests, and not in the equity curve."
+        )
