@@ -106,6 +106,8 @@ class MarketTable:
     def change_rewards(self, event: RewardsChanged) -> None:
         """A market's reward terms are others from now on: its quote is decided again."""
         m = event.market
+        if self.listings[m].rewards == event.rewards:
+            return
         self.listings[m] = msgspec.structs.replace(self.listings[m], rewards=event.rewards)
         set_terms(self.world.markets[m : m + 1], event.rewards)
         self.world.markets[m].refresh = 1

@@ -68,5 +68,9 @@ def test_terms_are_told_once_and_again_when_they_change() -> None:
     assert told(rewardsMaxSpread=3.5, rewardsMinSize=50) == (RewardsChanged(market=0, rewards=smaller),)
     assert told(clobRewards=None) == (RewardsChanged(market=0, rewards=None),)
     assert told(clobRewards=None) == ()
+    again = Lives([life_of(listed(gamma(), row=0), gamma())])  # another process, after the rewards ended
+    ended = (RewardsChanged(market=0, rewards=None),)
+    assert again.reread(gamma(clobRewards=None), NOW_NS)[1] == ended
+    assert again.reread(gamma(clobRewards=None), NOW_NS)[1] == ()
     known.reread(gamma(closed=True, outcomePrices='["1","0"]'), NOW_NS)
     assert not any(isinstance(x, RewardsChanged) for x in told())  # it is over

@@ -28,10 +28,13 @@ def _runs(one: GammaReward, now_ns: int) -> bool:
 def reward_news(
     told: dict[int, RewardTerms | None], listing: Listed, market: GammaMarket, now_ns: int
 ) -> tuple[RewardsChanged, ...]:
-    """The terms of a market's body unless they were `told` (by row), where they are noted."""
+    """The terms of a market's body unless they were `told` (by row), where they are noted.
+
+    The first time they are told in any case: what an earlier process heard may be over.
+    """
     terms = reward_terms(market, now_ns)
     row = listing.market
-    if told.setdefault(row, listing.rewards) == terms:
+    if row in told and told[row] == terms:
         return ()
     told[row] = terms
     return (RewardsChanged(market=row, rewards=terms),)
