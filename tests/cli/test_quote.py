@@ -168,3 +168,33 @@ def test_json_numbers_are_exact_decimal_strings(quote):
     answer = quote("--fair 0.333333 --set base_spread=0.041235")
     assert Decimal(answer["skewed"]["bid"]) == Decimal("0.333333") - Decimal("0.020618")
     assert isinstance(answer["spread"], str)
+
+
+REWARDED = "--fair 0.5 --reward-spread 0.045 --reward-min-size 20 --reward-day 5000 --reward-others 500"
+
+
+def terms_of(answer):
+    return {term["name"]: (term["value"], term["effect"]) for term in answer["terms"]}
+
+
+def test_rewards_are_explained_term_by_term(quote):
+    plain = quote(REWARDED)
+    assert not any(name.startswith("reward") for name in terms_of(plain))
+    answer = quote(f"{REWARDED} --set rewards=optimise --set min_spread=0.001")
+    terms = terms_of(answer)
+    assert (answer["bid"], answer["bid_size"]) == ("0.49", "20")
+    assert terms["reward_bid"] == ("0.49", "+0.01")
+    assert terms["reward_ask"] == ("0.51", "-0.01")
+    edge, income = Decimal(terms["reward_edge"][0]), Decimal(terms["reward_income"][0])
+    assert Decimal(terms["reward_edge"][1]) < 0 < Decimal(terms["reward_income"][1])
+    # 20 contracts at 1 cent of 4.5: (3.5/4.5)^2 x 20 = 12.1 beside 500; $5,000 a day is $208.33 an hour
+    assert income == pytest.approx(Decimal("4.92"), abs=Decimal("0.01"))
+    # 60 fills of 10 (20 where it loses), exp(-0.8), and c = 0.02 - 0.0125 = 0.0075: a gain of 0.0025 each
+    assert edge == pytest.approx(2 * 600 * Decimal("0.449329") * Decimal("0.0025"), abs=Decimal("0.001"))
+    assert {"bid_moved_for_rewards", "ask_raised_for_rewards"} <= set(answer["reasons"])
+
+
+@pytest.mark.parametrize("flags", ["--reward-spread 0", "--reward-spread 0.03 --reward-min-size x"])
+def test_terms_that_no_market_has_are_refused(capsys, flags):
+    assert run(["quote", "--fair", "0.5", *flags.split()]) == 2
+    assert "reward" in capsys.readouterr().err

@@ -21,6 +21,11 @@ from pr3dict.strategies.decision import decision_of
 START = 1_790_000_000 * NS_PER_SECOND
 GRIDS = make_grids([range(100, PRICE_SCALE, 100)])
 ROOM = 10**12
+REWARDED = {
+    "reward_spread": 450, "reward_mid": 10_000, "reward_min_size": 20 * QTY_SCALE,
+    "reward_day_micros": 5_000 * 10**6, "reward_bid_others": 500 * QTY_SCALE,
+    "reward_ask_others": 500 * QTY_SCALE,
+}  # fmt: skip
 Config = MarketMakingConfig
 
 
@@ -214,6 +219,8 @@ def samples_kept(config: Config) -> int:
     return int(world.selections[0].samples)
 
 
+REWARDED_DECISION = decision_on(**REWARDED)
+OPTIMISE = {"rewards": "optimise", "min_spread": "0.001"}
 Observation = tuple[dict[str, Any], dict[str, Any], Callable[[Config], Any]]
 
 # setting: (its other value, the config around it, what is observed)
@@ -263,6 +270,16 @@ MATTERS: dict[str, Observation] = {
         ("max_quote_age_seconds", 10, {}, renewals),
         ("price_change_requote_threshold", "0.005", {}, renewals),
         ("refill_fraction", "0.9", {}, orders_after_a_partial_fill),
+        ("rewards", "respect", {"base_spread": "0.1"}, REWARDED_DECISION),
+        (
+            "reward_adverse_cost",
+            "0.015",
+            OPTIMISE,
+            REWARDED_DECISION,
+        ),
+        ("reward_stress", "4", OPTIMISE, REWARDED_DECISION),
+        ("reward_fill_rate", 600, OPTIMISE, REWARDED_DECISION),
+        ("reward_fill_decay", 20, OPTIMISE, REWARDED_DECISION),
         ("volume_spike_threshold", 6, {}, first_spike_s),
         ("volume_window_seconds", 120, {}, first_spike_s),
         ("volume_baseline_seconds", 600, {}, first_spike_s),

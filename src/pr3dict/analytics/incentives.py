@@ -12,7 +12,7 @@ distance. Assumptions: docs/programmes.md.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from fractions import Fraction
@@ -219,6 +219,49 @@ class Book:
         return whole
 
 
+class Watched(NamedTuple):
+    """What was recorded of a market: EVENT rows by local time, our orders by time, spans that were followed.
+
+    `seen` None: all from the first row on up to `until_ns`.
+    """
+
+    rows: d.Array
+    turns: Sequence[OwnTurn]
+    until_ns: int
+    seen: Sequence[tuple[int, int]] | None = None
+
+
+class Look(NamedTuple):
+    """A book, which goes on changing, and our orders at a moment."""
+
+    book: Book
+    orders: tuple[Own, ...]
+
+
+def looks(times_ns: Sequence[int], watched: Watched) -> Iterator[Look | None]:
+    """What there was at ascending moments; None outside of what was followed or before there was a book."""
+    rows, turns = watched.rows, watched.turns
+    book, k, place, span = Book(), 0, 0, 0
+    orders: tuple[Own, ...] = ()
+    until_ns = watched.until_ns
+    spans = watched.seen
+    if spans is None:
+        spans = [(int(rows[0]["local_ns"]) if len(rows) else until_ns, until_ns)]
+    times = rows["local_ns"].tolist()
+    fields = [rows[name].tolist() for name in ("kind", "side", "price", "qty", "aux", "bits")]
+    for at_ns in times_ns:
+        while k < len(times) and times[k] <= at_ns:
+            book.see(*(values[k] for values in fields))
+            k += 1
+        while place < len(turns) and turns[place].at_ns <= at_ns:
+            orders = turns[place].orders
+            place += 1
+        while span < len(spans) and spans[span][1] <= at_ns:
+            span += 1
+        followed = book.seen and span < len(spans) and at_ns >= spans[span][0]
+        yield Look(book, orders) if followed else None
+
+
 def score_period(
     terms: IncentiveTerms,
     rows: d.Array,
@@ -235,26 +278,14 @@ def score_period(
     them, or before there was a book, is unseen; one in which the market takes no orders is void.
     """
     count = PeriodCount(terms)
-    book, k, place, span = Book(), 0, 0, 0
-    orders: tuple[Own, ...] = ()
-    spans = seen if seen is not None else [(int(rows[0]["local_ns"]) if len(rows) else until_ns, until_ns)]
-    times = rows["local_ns"].tolist()
-    fields = [rows[name].tolist() for name in ("kind", "side", "price", "qty", "aux", "bits")]
     last = min(terms.end_ns, until_ns)
-    for second in range(-(-terms.start_ns // NS_PER_SECOND), last // NS_PER_SECOND):
-        at_ns = snapshot_ns(terms.ticker, second)
-        while k < len(times) and times[k] <= at_ns:
-            book.see(*(values[k] for values in fields))
-            k += 1
-        while place < len(turns) and turns[place].at_ns <= at_ns:
-            orders = turns[place].orders
-            place += 1
-        while span < len(spans) and spans[span][1] <= at_ns:
-            span += 1
-        if not book.seen or span == len(spans) or at_ns < spans[span][0]:
+    seconds = range(-(-terms.start_ns // NS_PER_SECOND), last // NS_PER_SECOND)
+    times = [snapshot_ns(terms.ticker, second) for second in seconds]
+    for look in looks(times, Watched(rows, turns, until_ns, seen)):
+        if look is None:
             count.unseen += 1
-        elif book.status != d.ACTIVE:
+        elif look.book.status != d.ACTIVE:
             count.void += 1
         else:
-            count.look(book.displayed(orders, includes_own=includes_own), orders)
+            count.look(look.book.displayed(look.orders, includes_own=includes_own), look.orders)
     return count.result()

@@ -6,10 +6,11 @@ money and prices as decimal strings of dollars, counts and ratios as numbers, wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
+import msgspec
 import numpy as np
 
 from pr3dict.analytics.attribution import Books, books_of
@@ -153,15 +154,33 @@ def _reasons(stats: d.Array) -> dict[str, int]:
     return {name: count for name, count in counts if count}
 
 
+def _rewarded(book: Books, rewards: int) -> Books:
+    return replace(book, attribution=msgspec.structs.replace(book.attribution, rewards=rewards))
+
+
 def account_report(
-    world: World, tickers: Sequence[str], *, start_micros: int, curve_interval_ns: int
+    world: World,
+    tickers: Sequence[str],
+    *,
+    start_micros: int,
+    curve_interval_ns: int,
+    rewards_micros: Mapping[str, int] | None = None,
 ) -> AccountReport:
     """Everything that a finished replay says; `tickers` name its markets and must differ.
+
+    `rewards_micros` is what liquidity rewards are expected to pay, by ticker: a cause of its own, on top of
+    what the replay's cash and curve hold.
 
     Raises:
         WorkError: the exchange's books and the fold over its fills differ.
     """
     books, equity_end = books_of(world, tickers, start_micros)
+    if rewards_micros:
+        books = tuple(
+            _rewarded(book, rewards_micros.get(ticker, 0))
+            for ticker, book in zip(tickers, books, strict=True)
+        )
+        equity_end += sum(book.attribution.rewards for book in books)
     fills = world.fills[: int(world.clock[0].fill_count)]
     markets = tuple(
         MarketReport(

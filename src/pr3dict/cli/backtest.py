@@ -36,7 +36,7 @@ def spec_of(
         UsageError: an unknown queue model, or a latency, power or amount of cash that nothing can have.
         ConfigError: a setting of the strategy is wrong.
     """
-    from pr3dict.cli.config import load_config, load_incentives
+    from pr3dict.cli.config import load_config, load_incentives, load_rewards
     from pr3dict.domain.errors import DataError, UsageError
     from pr3dict.domain.units import parse_money
     from pr3dict.runtime.spec import QUEUES, make_spec
@@ -65,6 +65,7 @@ def spec_of(
         latency_ms=latency_ms,
         direct_member=direct_member,
         incentives=load_incentives(config),
+        rewards=load_rewards(config),
     )
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from pr3dict.domain.errors import ConfigError
+from pr3dict.domain.rewards import RewardTerms
 from pr3dict.risk.limits import RiskConfig, build_risk
-from pr3dict.risk.programme import IncentiveTerms, build_programme
+from pr3dict.risk.programme import IncentiveTerms, ProgrammeConfig, build_programme
 from pr3dict.strategies.config import MarketMakingConfig
 from pr3dict.strategies.presets import (
     PROGRAMME_TABLE,
@@ -97,8 +98,7 @@ def load_incentives(file: Path | None = None) -> tuple[IncentiveTerms, ...]:
     Raises:
         ConfigError: the file can't be read, or a setting in it is wrong.
     """
-    tables, source = _tables(file)
-    programme = build_programme(tables.get(PROGRAMME_TABLE), source)
+    programme = _programme(file)
     return programme.incentives if programme is not None else ()
 
 
@@ -107,6 +107,17 @@ def _check_venues(tables: dict[str, dict[str, Any]], source: str, assignments: I
     given = list(assignments)
     build_kalshi(tables.get(KALSHI_TABLE), source, _single(KALSHI_TABLE, given))
     build_polymarket(tables.get(POLYMARKET_TABLE), source, _single(POLYMARKET_TABLE, given))
+
+
+def load_rewards(file: Path | None = None) -> dict[str, RewardTerms]:
+    """What markets pay for resting quotes by `[programme]`, by ticker; raises as `load_incentives`."""
+    programme = _programme(file)
+    return {one.ticker: one.terms for one in programme.rewards} if programme is not None else {}
+
+
+def _programme(file: Path | None) -> ProgrammeConfig | None:
+    tables, source = _tables(file)
+    return build_programme(tables.get(PROGRAMME_TABLE), source)
 
 
 def _tables(file: Path | None) -> tuple[dict[str, dict[str, Any]], str]:

@@ -11,7 +11,9 @@ from rich.markup import escape
 
 from pr3dict.cli.config import load_config
 from pr3dict.cli.output import console, decimal_string, print_json, table
-from pr3dict.domain.units import MONEY_SCALE, format_dollars
+from pr3dict.domain.errors import DataError, UsageError
+from pr3dict.domain.rewards import RewardTerms
+from pr3dict.domain.units import MONEY_SCALE, format_dollars, parse_money, parse_price, parse_quantity
 from pr3dict.strategies.decision import Decision, Order, as_dict
 from pr3dict.strategies.market_making import MarketMakingStrategy
 
@@ -25,6 +27,10 @@ _MEANING = {
     "news": "times while news is in force",
     "clamp": "kept within min_spread and max_spread",
     "skew": "moves both quotes against the position",
+    "reward_bid": "wished bid, rewards reckoned with",
+    "reward_ask": "wished ask, rewards reckoned with",
+    "reward_edge": "expected of fills, $ an hour",
+    "reward_income": "expected of rewards, $ an hour",
 }
 
 
@@ -39,6 +45,14 @@ def quote_command(
         str | None, typer.Option(help="Best YES bid; without it and --best-ask the book is unknown.")
     ] = None,
     best_ask: Annotated[str | None, typer.Option(help="Best YES ask.")] = None,
+    reward_spread: Annotated[
+        str | None, typer.Option(help="Distance from mid at which nothing scores; without it no rewards.")
+    ] = None,
+    reward_min_size: Annotated[str, typer.Option(help="Least contracts of an order that scores.")] = "0",
+    reward_day: Annotated[str, typer.Option(help="Dollars a day that all makers share.")] = "0",
+    reward_others: Annotated[
+        str, typer.Option(help="Score of the others on each side, in contracts at the midpoint.")
+    ] = "0",
     preset: Annotated[str | None, typer.Option(help="Settings to start from.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with a [market_making] table.")] = None,
     assignments: Annotated[
@@ -57,11 +71,22 @@ def quote_command(
         tick=tick,
         best_bid=best_bid,
         best_ask=best_ask,
+        rewards=None if reward_spread is None else _rewards(reward_spread, reward_min_size, reward_day),
+        reward_others=reward_others,
     )
     if as_json:
         print_json(as_dict(decision))
     else:
         show_decision(decision)
+
+
+def _rewards(spread: str, min_size: str, day: str) -> RewardTerms:
+    try:
+        return RewardTerms(
+            spread=parse_price(spread), min_size=parse_quantity(min_size), day_micros=parse_money(day)
+        )
+    except DataError as error:
+        raise UsageError(f"--reward-spread, --reward-min-size or --reward-day: {error}") from None
 
 
 def show_decision(decision: Decision) -> None:

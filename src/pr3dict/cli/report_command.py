@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from pr3dict.cli.output import console, messages, print_json, table
+from pr3dict.cli.output import console, messages, money, print_json, table
 from pr3dict.cli.process import DataDirOption, JsonOption
 from pr3dict.cli.venue_options import DEFAULT_ENV, EnvOption, UrlOption, VenueOption
 
@@ -29,6 +29,9 @@ def report_command(
     ] = False,
     queue: Annotated[
         bool, typer.Option("--queue", help="Queue positions that the venue told against the queue models.")
+    ] = False,
+    rewards: Annotated[
+        bool, typer.Option("--rewards", help="What own orders score for liquidity rewards, and rebates.")
     ] = False,
     since: Annotated[
         str | None, typer.Option("--from", metavar="T", help="Begin here: ISO 8601, or a time of day (UTC).")
@@ -60,20 +63,25 @@ def report_command(
 
     Without a flag: orders, fills, volume, fees and profit. --programme adds up two-sided quotes by product
     and clock hour, or what own orders scored for incentives (docs/programmes.md); with --venue kalshi that is
-    by the reward periods which the venue states now.
+    by the reward periods which the venue states now. --rewards scores own orders minute by minute by the
+    liquidity rewards that Polymarket stated (docs/rewards.md), or those of --config.
     """
     from pr3dict.domain.errors import UsageError
     from pr3dict.store.data_dir import DataDir
 
-    if programme and queue:
-        raise UsageError("--programme and --queue are two reports; ask for one")
-    if not programme and (html or csv_dir or config or venue):
-        raise UsageError("--html, --csv, --config and --venue belong to --programme; add it")
+    if programme + queue + rewards > 1:
+        raise UsageError("--programme, --queue and --rewards are reports of their own; ask for one")
+    if not programme and (html or csv_dir or venue):
+        raise UsageError("--html, --csv and --venue belong to --programme; add it")
+    if config and not (programme or rewards):
+        raise UsageError("--config belongs to --programme or --rewards; add one")
     if config and venue:
         raise UsageError("--config and --venue both name terms; keep one")
     place = DataDir.of(data_dir).existing()
     if queue:
         _queue(place, as_json=as_json)
+    elif rewards:
+        _rewards(place, config, since, until, as_json=as_json)
     elif programme:
         terms = _terms(config) if venue is None else _stated(place, venue, env, url)
         _programme(place, terms, since, until, html, csv_dir, as_json=as_json)
@@ -151,6 +159,26 @@ def _queue(place: DataDir, *, as_json: bool) -> None:
         print_json(found.to_json())
     else:
         show_queue(found)
+
+
+def _rewards(
+    place: DataDir, config: Path | None, since: str | None, until: str | None, *, as_json: bool
+) -> None:
+    from pr3dict.cli.config import load_rewards
+    from pr3dict.cli.results import reward_table
+    from pr3dict.runtime.reward_report import read_rewards, rewards_in_words
+
+    found = read_rewards(place, load_rewards(config), **_span(place, since, until))
+    answer = found.to_json()
+    if as_json:
+        print_json(answer)
+        return
+    console.print(reward_table(found.scores))
+    for score in found.scores:
+        now = "rewards have ended" if score.terms is None else rewards_in_words(score.terms)
+        console.print(f"{score.ticker}: {now}", soft_wrap=True, markup=False)
+    for ticker, micros in found.rebates_micros.items():
+        console.print(f"{ticker}: maker rebates of {money(micros, 4)} expected", soft_wrap=True, markup=False)
 
 
 # --- the programme ----------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 from rich.console import Console
@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pr3dict.analytics.incentives import PeriodScore
+from pr3dict.analytics.rewards import RewardScore, paid_micros
 from pr3dict.cli.output import console, dollars, money, table
 from pr3dict.domain.ledger import Attribution
 from pr3dict.domain.units import format_contracts
@@ -132,6 +133,20 @@ def incentive_table(scores: Iterable[PeriodScore]) -> Table:
     return view
 
 
+def reward_table(scores: Sequence[RewardScore]) -> Table:
+    """What own orders scored for liquidity rewards; what is paid is in the profit."""
+    heads = ("samples", "unseen", "in band", "scored", "share", "pool a day", "earned", "paid")
+    view = table("Liquidity rewards, own orders", "market", *heads)
+    paid = paid_micros(scores)
+    for score in scores:
+        counts = (f"{one:,}" for one in (len(score.samples), score.unseen, score.in_band, score.scored))
+        pool = "-" if score.terms is None else money(dollars(score.terms.day_micros))
+        share = "-" if score.share is None else f"{score.share:.4%}"
+        earned = money(dollars(score.earned_micros))
+        view.add_row(escape(score.ticker), *counts, share, pool, earned, money(dollars(paid[score.ticker])))
+    return view
+
+
 def bullets(sentences: Iterable[str]) -> Table:
     """Sentences below each other, wrapped with a hanging indent."""
     view = Table.grid(padding=(0, 1))
@@ -151,6 +166,8 @@ def show(result: BacktestResult, title: str, to: Console = console) -> None:
     views = [ladder(result.report.total.pnl), bracket(result), activity(result), markout_table(result)]
     if result.incentives:
         views.append(incentive_table(result.incentives))
+    if result.rewards:
+        views.append(reward_table(result.rewards))
     for view in [*views, market_table(result)]:
         to.print()
         to.print(view)

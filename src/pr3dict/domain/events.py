@@ -17,6 +17,7 @@ from typing import Literal
 import msgspec
 
 from pr3dict.domain.market import PriceGrid, Venue
+from pr3dict.domain.rewards import RewardTerms
 
 Request = Literal["place", "cancel", "reduce", "renew"]
 Read = Literal["orders", "order", "fills", "positions", "balance", "book"]
@@ -69,6 +70,7 @@ class Listed(Event, frozen=True, kw_only=True, tag=snake_case):
     book_includes_own: bool = False  # the feed shows our own orders
     close_ns: int = -1  # -1: unknown
     resolution_ns: int = -1  # expected; -1: unknown
+    rewards: RewardTerms | None = None  # for resting quotes
 
 
 class FeesChanged(Event, frozen=True, kw_only=True, tag=snake_case):
@@ -77,6 +79,13 @@ class FeesChanged(Event, frozen=True, kw_only=True, tag=snake_case):
     market: int
     taker_ppm: int
     maker_ppm: int
+
+
+class RewardsChanged(Event, frozen=True, kw_only=True, tag=snake_case):
+    """What a market pays for resting quotes is something else from now on; None: nothing."""
+
+    market: int
+    rewards: RewardTerms | None
 
 
 class Stopping(Event, frozen=True, kw_only=True, tag=snake_case):
@@ -556,8 +565,8 @@ class Released(Event, frozen=True, kw_only=True, tag=snake_case):
 
 
 Control = (
-    Started | Listed | FeesChanged | Stopping | ClockJumped | ClockSkewed | LoopStalled | LogStalled
-    | LogFailed | Latched
+    Started | Listed | FeesChanged | RewardsChanged | Stopping
+    | ClockJumped | ClockSkewed | LoopStalled | LogStalled | LogFailed | Latched
     | Sent | NotSent | Accepted | Refused | AnswerLost | Closed | Reduced | Renewed | RequestRefused
     | Filled | FillFinal | FillVoided
     | OrdersRead | OrderRead | FillsRead | PositionsRead | BalanceRead | BookRead | QueueRead | ReadFailed

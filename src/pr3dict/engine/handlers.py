@@ -139,6 +139,10 @@ def _fees_changed(engine: Engine, event: e.FeesChanged) -> None:
     engine.watch.happened(engine, "fees_changed", event.market, text)
 
 
+def _rewards_changed(engine: Engine, event: e.RewardsChanged) -> None:
+    engine.brain.table.change_rewards(event)
+
+
 def _settled(engine: Engine, event: e.Settled) -> None:
     if engine.world.stats[event.market].settled == 0:
         engine.settle_later(event)
@@ -247,6 +251,7 @@ HANDLERS: dict[type, Handler] = {
     e.Started: _started,
     e.Listed: _listed,
     e.FeesChanged: _fees_changed,
+    e.RewardsChanged: _rewards_changed,
     e.Stopping: _stopping,
     e.Latched: _latched,
     e.LogFailed: _log_failed,

@@ -9,10 +9,11 @@ import msgspec
 import numpy as np
 
 from pr3dict.domain.errors import DataError
-from pr3dict.domain.events import FeesChanged, Listed
+from pr3dict.domain.events import FeesChanged, Listed, RewardsChanged
 from pr3dict.domain.market import PriceGrid
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels import live
+from pr3dict.kernels.rewards import set_terms
 from pr3dict.kernels.world import World, make_grids, new_market, new_world
 
 FEE_KINDS = {"none": d.FEE_NONE, "kalshi": d.FEE_KALSHI, "polymarket": d.FEE_POLYMARKET}
@@ -34,6 +35,7 @@ def market_row(listing: Listed) -> d.Array:
     row["lot"] = listing.lot
     row["close_ns"] = listing.close_ns
     row["resolution_ns"] = listing.close_ns if listing.resolution_ns < 0 else listing.resolution_ns
+    set_terms(row, listing.rewards)
     return row
 
 
@@ -100,6 +102,15 @@ class MarketTable:
         )
         self.listings[event.market] = changed
         self.world.fees[event.market : event.market + 1] = fee_row(changed)
+
+    def change_rewards(self, event: RewardsChanged) -> None:
+        """A market's reward terms are others from now on: its quote is decided again."""
+        m = event.market
+        if self.listings[m].rewards == event.rewards:
+            return
+        self.listings[m] = msgspec.structs.replace(self.listings[m], rewards=event.rewards)
+        set_terms(self.world.markets[m : m + 1], event.rewards)
+        self.world.markets[m].refresh = 1
 
     def _fill(self, listing: Listed) -> None:
         m, w = listing.market, self.world

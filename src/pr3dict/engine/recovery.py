@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pr3dict.engine.engine import Engine
 
 SNAPSHOT_VERSION = 1
+_FAIR = int(d.QUOTE.fields["fair_micros"][1])  # type: ignore[index]
 _OF_A_PROCESS = (h.STOPPING, h.LOG_FAILED, h.BOOK_INVALID, h.FEED_STALE, h.VENUE_NOT_OPEN)
 
 
@@ -151,7 +152,7 @@ class RecoveryState:
     def mark(self, step: Step) -> None:
         """Remember the newest fair value of each market."""
         for quoted in step.quotes:
-            fair = int(np.frombuffer(quoted.row, d.QUOTE)[0]["fair_micros"])
+            fair = int(np.frombuffer(quoted.row, np.int64, 1, _FAIR)[0])  # rows of older versions are shorter
             if fair >= 0:
                 self.marks_micros[quoted.market] = fair
 
@@ -184,6 +185,8 @@ def _fold_event(engine: Engine, event: e.Control) -> None:
             _list(engine, event)
         case e.FeesChanged():
             engine.brain.table.change_fees(event)
+        case e.RewardsChanged():
+            engine.brain.table.change_rewards(event)
         case e.Held():
             engine.holds.set(event.market, event.venue, event.why, on=event.on)
         case e.DayStarted():

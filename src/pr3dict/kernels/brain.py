@@ -27,6 +27,7 @@ from pr3dict.kernels.jit import kernel
 from pr3dict.kernels.position import apply_fill, merge_pairs, settle, value_micros, yes_cash_micros
 from pr3dict.kernels.quote import decide, needs_decision, next_wake_ns, quote_state
 from pr3dict.kernels.quote_state import net_contracts
+from pr3dict.kernels.rewards import measure_rewards
 from pr3dict.kernels.selection import first_sample_ns, observe_taker
 from pr3dict.kernels.wakes import NEVER_NS, next_due, set_wake, wake_ns
 from pr3dict.kernels.world import World
@@ -344,6 +345,8 @@ def _requote(w: World, m: int, now_ns: int) -> None:
     was_exit = quote.exit == 1
     if params.policy != d.POLICY_FIXED_SPREAD:  # which reads no liquidity
         measure_liquidity(market, w.books[m], w.depth[m], w.grids, w.orders[m])
+    if params.rewards != d.REWARDS_OFF and market.reward_spread > 0:
+        measure_rewards(market, w.fees[m], w.books[m], w.depth[m], w.grids, w.orders[m])
     heat_room = heat_room_micros(w, m)
     cash_room = account.local_cash_micros - (account.locked_micros - market.locked_micros)
     grid = int(w.books[m].grid)

@@ -150,6 +150,11 @@ FAIR_ORDER_FLOW = 2
 POLICY_PR3DICT = 0
 POLICY_FIXED_SPREAD = 1
 
+# What liquidity rewards may do to a quote (kernels/rewards.py).
+REWARDS_OFF = 0
+REWARDS_RESPECT = 1  # into the reward band, to the least size that scores, at no expected loss
+REWARDS_OPTIMISE = 2  # to the optimum of expected edge plus expected reward
+
 # Inventory states (spec section 6).
 STATE_NORMAL = 0
 STATE_SKEWED = 1
@@ -157,90 +162,30 @@ STATE_REBALANCING = 2
 STATE_FORCED_EXIT = 3
 
 # Reasons of a decision: bit numbers of `QUOTE.reasons`; texts in `REASON_NAMES`.
+# fmt: off
 REASON_NAMES: tuple[str, ...] = (
-    "no_book",
-    "one_sided_book",
-    "crossed_book",
-    "market_not_active",
-    "low_liquidity",
-    "too_close_to_resolution",
-    "too_far_from_resolution",
-    "unknown_resolution_time",
-    "narrow_spread",
-    "reduce_only",
-    "volume_pause",
-    "news_pause",
-    "news_widened",
-    "markout_widened",
-    "spread_clamped_to_min",
-    "spread_clamped_to_max",
-    "skewed",
-    "rebalancing",
-    "forced_exit",
-    "forced_exit_near_resolution",
-    "bid_off_grid",
-    "ask_off_grid",
-    "bid_clamped_post_only",
-    "ask_clamped_post_only",
-    "bid_size_cut_inventory",
-    "ask_size_cut_inventory",
-    "bid_size_cut_gross",
-    "ask_size_cut_gross",
-    "size_cut_heat",
-    "size_cut_cash",
-    "bid_size_below_min",
-    "ask_size_below_min",
-    "daily_loss_limit",
-    "portfolio_heat",
-    "exit_unabsorbed",
-    "outside_price_band",
-    "order_rate_limited",
-    "not_selected",
-    "held",
-    "flattening",
+    "no_book", "one_sided_book", "crossed_book", "market_not_active", "low_liquidity",
+    "too_close_to_resolution", "too_far_from_resolution", "unknown_resolution_time", "narrow_spread",
+    "reduce_only", "volume_pause", "news_pause", "news_widened", "markout_widened",
+    "spread_clamped_to_min", "spread_clamped_to_max", "skewed", "rebalancing", "forced_exit",
+    "forced_exit_near_resolution", "bid_off_grid", "ask_off_grid", "bid_clamped_post_only",
+    "ask_clamped_post_only", "bid_size_cut_inventory", "ask_size_cut_inventory", "bid_size_cut_gross",
+    "ask_size_cut_gross", "size_cut_heat", "size_cut_cash", "bid_size_below_min", "ask_size_below_min",
+    "daily_loss_limit", "portfolio_heat", "exit_unabsorbed", "outside_price_band", "order_rate_limited",
+    "not_selected", "held", "flattening", "bid_moved_for_rewards", "ask_moved_for_rewards",
+    "bid_raised_for_rewards", "ask_raised_for_rewards",
 )
 (
-    R_NO_BOOK,
-    R_ONE_SIDED_BOOK,
-    R_CROSSED_BOOK,
-    R_NOT_ACTIVE,
-    R_LOW_LIQUIDITY,
-    R_TOO_CLOSE,
-    R_TOO_FAR,
-    R_UNKNOWN_RESOLUTION,
-    R_NARROW_SPREAD,
-    R_REDUCE_ONLY,
-    R_VOLUME_PAUSE,
-    R_NEWS_PAUSE,
-    R_NEWS_WIDENED,
-    R_MARKOUT_WIDENED,
-    R_CLAMPED_MIN,
-    R_CLAMPED_MAX,
-    R_SKEWED,
-    R_REBALANCING,
-    R_FORCED_EXIT,
-    R_FORCED_EXIT_TIME,
-    R_BID_OFF_GRID,
-    R_ASK_OFF_GRID,
-    R_BID_POST_ONLY,
-    R_ASK_POST_ONLY,
-    R_BID_CUT_INVENTORY,
-    R_ASK_CUT_INVENTORY,
-    R_BID_CUT_GROSS,
-    R_ASK_CUT_GROSS,
-    R_CUT_HEAT,
-    R_CUT_CASH,
-    R_BID_BELOW_MIN,
-    R_ASK_BELOW_MIN,
-    R_DAILY_LOSS,
-    R_HEAT,
-    R_EXIT_UNABSORBED,
-    R_PRICE_BAND,
-    R_ORDER_RATE,
-    R_NOT_SELECTED,
-    R_HELD,
-    R_FLATTENING,
+    R_NO_BOOK, R_ONE_SIDED_BOOK, R_CROSSED_BOOK, R_NOT_ACTIVE, R_LOW_LIQUIDITY, R_TOO_CLOSE, R_TOO_FAR,
+    R_UNKNOWN_RESOLUTION, R_NARROW_SPREAD, R_REDUCE_ONLY, R_VOLUME_PAUSE, R_NEWS_PAUSE, R_NEWS_WIDENED,
+    R_MARKOUT_WIDENED, R_CLAMPED_MIN, R_CLAMPED_MAX, R_SKEWED, R_REBALANCING, R_FORCED_EXIT,
+    R_FORCED_EXIT_TIME, R_BID_OFF_GRID, R_ASK_OFF_GRID, R_BID_POST_ONLY, R_ASK_POST_ONLY,
+    R_BID_CUT_INVENTORY, R_ASK_CUT_INVENTORY, R_BID_CUT_GROSS, R_ASK_CUT_GROSS, R_CUT_HEAT, R_CUT_CASH,
+    R_BID_BELOW_MIN, R_ASK_BELOW_MIN, R_DAILY_LOSS, R_HEAT, R_EXIT_UNABSORBED, R_PRICE_BAND,
+    R_ORDER_RATE, R_NOT_SELECTED, R_HELD, R_FLATTENING, R_BID_REWARD_PRICE, R_ASK_REWARD_PRICE,
+    R_BID_REWARD_SIZE, R_ASK_REWARD_SIZE,
 ) = range(len(REASON_NAMES))
+# fmt: on
 
 
 def _row(fields: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]]) -> np.dtype[np.record]:
@@ -360,6 +305,14 @@ MARKET = _row(
         ("value_micros", "i8"),  # position at fair value, or at the last one known
         ("locked_micros", "i8"),  # cash that own orders lock
         ("exit_alert", "i1"),  # a forced exit did not find enough book
+        # Liquidity rewards: the venue's terms, and what is seen of the competition (kernels/rewards.py).
+        ("reward_spread", "i4"),  # an order this far from the midpoint scores nothing; 0: no rewards
+        ("reward_mid", "i4"),  # midpoint that distances are measured from, 1/20,000 dollar; -1: none
+        ("reward_min_size", "i8"),  # a smaller order scores nothing
+        ("reward_day_micros", "i8"),  # what all makers of the market share in a day
+        ("reward_bid_others", "i8"),  # score of the others' bids and asks, micro-contracts
+        ("reward_ask_others", "i8"),
+        ("maker_cost_micros", "i8"),  # expected maker fee less rebate of a contract at fair value
     ]
 )
 
@@ -424,6 +377,12 @@ PARAMS = _row(
         # Replay only: decide on a fixed clock instead of on events; 0: on events.
         ("decision_interval_ns", "i8"),
         ("fixed_half_spread_micros", "i8"),  # POLICY_FIXED_SPREAD
+        # Liquidity rewards.
+        ("rewards", "i4"),  # REWARDS_*
+        ("reward_fill_rate_ppm", "i8"),  # fills an hour of a quote at its reservation price
+        ("reward_fill_decay_ppm", "i8"),  # a dollar: chance of a fill falls as exp(-decay x distance)
+        ("reward_adverse_micros", "i8"),  # least adverse cost of a contract that is reckoned with
+        ("reward_stress_ppm", "i8"),  # that cost times this must be earned wherever a quote is moved to
     ]
 )
 
@@ -451,6 +410,20 @@ QUOTE = _row(
         ("volatility_micros", "i8"),
         ("existing_spread_micros", "i8"),  # -1: none
         ("resolution_left_ns", "i8"),  # -1: unknown
+        # Liquidity rewards; all 0 where they were not reckoned with. Money is expected, an hour.
+        ("rewards", "i8"),  # REWARDS_* that made the quote
+        ("reward_mid_micros", "i8"),
+        ("reward_others", "i8"),  # the most that the makers of what else rests can score, micro-contracts
+        ("reward_bid_score", "i8"),  # of the sides as they are wished, before heat and cash
+        ("reward_ask_score", "i8"),
+        ("reward_micros", "i8"),
+        ("reward_edge_micros", "i8"),  # of fills
+        ("unmoved_reward_micros", "i8"),  # both for the quote as it would be without rewards
+        ("unmoved_edge_micros", "i8"),
+        ("reward_bid_price", "i8"),  # innermost level that rewards ask for; 0: not moved
+        ("reward_ask_price", "i8"),
+        ("reward_bid_size", "i8"),  # size that scores, wished for the innermost level; 0: not raised
+        ("reward_ask_size", "i8"),
         ("reasons", "i8"),  # bits R_*
         ("state", "i1"),
         ("exit", "i1"),  # the ask (long) or bid (short) below is a forced exit

@@ -48,7 +48,7 @@ def decay(elapsed: int, half_life: int) -> float:
 
 
 @kernel
-def _own_size(orders: d.Array, side: int, price: int) -> int:
+def own_size(orders: d.Array, side: int, price: int) -> int:
     """Micro-contracts of ours that the venue shows at `price`; a pending order is not shown yet."""
     own = 0
     for i in range(orders.shape[0]):
@@ -72,7 +72,7 @@ def _observe_others(
     for level in range(int(book.bid_level), -1, -1):
         if depth[d.BID, level] > 0:
             price = int(grids.price_of_level[grid, level])
-            size = int(depth[d.BID, level]) - _own_size(orders, d.BID, price)
+            size = int(depth[d.BID, level]) - own_size(orders, d.BID, price)
             if size > 0:
                 market.bid_price, market.bid_size = price, size
                 break
@@ -80,7 +80,7 @@ def _observe_others(
     for level in range(int(book.ask_level), int(grids.level_count[grid])):
         if depth[d.ASK, level] > 0:
             price = int(grids.price_of_level[grid, level])
-            size = int(depth[d.ASK, level]) - _own_size(orders, d.ASK, price)
+            size = int(depth[d.ASK, level]) - own_size(orders, d.ASK, price)
             if size > 0:
                 market.ask_price, market.ask_size = price, size
                 break
@@ -156,7 +156,7 @@ def measure_liquidity(
             break
         size = int(depth[d.BID, level])
         if includes_own and size > 0:
-            size = max(0, size - _own_size(orders, d.BID, price))
+            size = max(0, size - own_size(orders, d.BID, price))
         rest += price * size
         if rest > CARRY:
             micros += rest // PRICE_SCALE
@@ -167,7 +167,7 @@ def measure_liquidity(
             break
         size = int(depth[d.ASK, level])
         if includes_own and size > 0:
-            size = max(0, size - _own_size(orders, d.ASK, price))
+            size = max(0, size - own_size(orders, d.ASK, price))
         rest += (PRICE_SCALE - price) * size
         if rest > CARRY:
             micros += rest // PRICE_SCALE

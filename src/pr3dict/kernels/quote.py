@@ -39,6 +39,7 @@ from pr3dict.kernels.quote_state import (
     takes_orders,
     time_tier,
 )
+from pr3dict.kernels.rewards import place_for_rewards
 from pr3dict.kernels.wakes import NEVER_NS
 from pr3dict.kernels.world import Grids
 
@@ -93,6 +94,8 @@ def decide(
         if gate != HOLD:
             force_exit(market, params, grids, grid, now_ns, quote)
     elif gate == QUOTE_BOTH:
+        if params.rewards != d.REWARDS_OFF and market.reward_spread > 0 and market.reward_mid >= 0:
+            place_for_rewards(market, params, grids, grid, reduce_only, quote)
         quote_sides(
             market, params, grids, grid, reduce_only, heat_room_micros, max(cash_room_micros, 0), quote
         )
@@ -117,6 +120,7 @@ def _reset(market: np.record, params: np.record, now_ns: int, quote: np.record) 
     quote.skewed_bid_micros = -1
     quote.skewed_ask_micros = -1
     quote.skew_micros = 0
+    _reset_rewards(quote)
     quote.reasons = 0
     quote.state = d.STATE_NORMAL
     quote.exit = 0
@@ -128,6 +132,23 @@ def _reset(market: np.record, params: np.record, now_ns: int, quote: np.record) 
         quote.ask_price[i] = -1
         quote.bid_size[i] = 0
         quote.ask_size[i] = 0
+
+
+@kernel
+def _reset_rewards(quote: np.record) -> None:
+    quote.rewards = d.REWARDS_OFF
+    quote.reward_mid_micros = 0
+    quote.reward_others = 0
+    quote.reward_bid_score = 0
+    quote.reward_ask_score = 0
+    quote.reward_micros = 0
+    quote.reward_edge_micros = 0
+    quote.unmoved_reward_micros = 0
+    quote.unmoved_edge_micros = 0
+    quote.reward_bid_price = 0
+    quote.reward_ask_price = 0
+    quote.reward_bid_size = 0
+    quote.reward_ask_size = 0
 
 
 @kernel

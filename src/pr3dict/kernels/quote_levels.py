@@ -118,6 +118,7 @@ def quote_sides(
         share = max(cash_room_micros // 2, cash_room_micros - other)
         if _fit_budget(market, side, share, _closing_contracts(market, side), prices, sizes):
             add_reason(quote, d.R_CUT_CASH)
+        _lower_raised(market, params, side, quote, sizes)
         if _drop_small(market, prices, sizes):
             add_reason(quote, d.R_BID_BELOW_MIN + side)
     for i in range(MAX_LEVELS):
@@ -144,7 +145,7 @@ def side_cap(market: np.record, params: np.record, side: int, state: int, reduce
 
 
 @kernel
-def _gross_cap(market: np.record, params: np.record, side: int) -> int:
+def gross_cap(market: np.record, params: np.record, side: int) -> int:
     """Contracts that a side may add before `max_position_size` could be broken.
 
     A venue that nets closes the opposite contract first. One that does not only does so for an order that
@@ -179,6 +180,9 @@ def _fill_prices(
     """Levels outward from the skewed price: on the grid, post-only, inside the band, each price once."""
     sign = -1 if side == BID else 1
     wish = int(quote.skewed_bid_micros) if side == BID else int(quote.skewed_ask_micros)
+    moved = int(quote.reward_bid_price) if side == BID else int(quote.reward_ask_price)
+    if moved > 0:
+        wish = moved * MICROS_PER_PRICE_UNIT
     far_price = int(market.far_ask_price) if side == BID else int(market.far_bid_price)
     count = 0
     for i in range(min(int(params.levels), MAX_LEVELS)):
@@ -200,6 +204,28 @@ def _fill_prices(
 
 
 @kernel
+def order_wish(params: np.record, quote: np.record) -> int:
+    """Contracts of a level before any limit but that of a single order."""
+    wish = int(params.quote_size)
+    if quote.liquidity_micros > params.liquid_market_micros:
+        wish = scale_ppm(wish, int(params.liquid_size_multiplier_ppm))
+    return min(wish, int(params.max_order_size))
+
+
+@kernel
+def _lower_raised(market: np.record, params: np.record, side: int, quote: np.record, sizes: IntArray) -> None:
+    """A size raised for rewards that heat or cash cut below what scores has no reason to be that large."""
+    raised = int(quote.reward_bid_size) if side == BID else int(quote.reward_ask_size)
+    wish = order_wish(params, quote)
+    if raised <= wish:
+        return
+    if sizes[0] < market.reward_min_size:
+        sizes[0] = min(int(sizes[0]), floor_lot(market, wish))
+    if sizes[0] > wish:
+        add_reason(quote, d.R_BID_REWARD_SIZE + side)
+
+
+@kernel
 def _fill_sizes(
     market: np.record,
     params: np.record,
@@ -210,23 +236,21 @@ def _fill_sizes(
     sizes: IntArray,
 ) -> None:
     """The configured size at each price, innermost first, until an inventory or gross limit is used up."""
-    wish = int(params.quote_size)
-    if quote.liquidity_micros > params.liquid_market_micros:
-        wish = scale_ppm(wish, int(params.liquid_size_multiplier_ppm))
-    wish = min(wish, int(params.max_order_size))
+    wish = order_wish(params, quote)
+    raised = int(quote.reward_bid_size) if side == BID else int(quote.reward_ask_size)
     inventory_left = cap
-    gross_left = _gross_cap(market, params, side)
+    gross_left = gross_cap(market, params, side)
     for i in range(MAX_LEVELS):
         if prices[i] < 0:
             break
-        size = wish
+        size = max(wish, raised) if i == 0 else wish
         if size > inventory_left:
             size = inventory_left
             add_reason(quote, d.R_BID_CUT_INVENTORY + side)
         if size > gross_left:
             size = gross_left
             add_reason(quote, d.R_BID_CUT_GROSS + side)
-        size = _floor_lot(market, size)
+        size = floor_lot(market, size)
         sizes[i] = size
         inventory_left -= size
         gross_left -= size
@@ -259,7 +283,7 @@ def _fit_budget(
         unit_cost = _unit_cost(side, int(prices[i]))
         unpaid = min(size, free)
         if _cost_micros(unit_cost, size - unpaid) > budget_micros:
-            size = _floor_lot(market, unpaid + budget_micros * PRICE_SCALE // unit_cost)
+            size = floor_lot(market, unpaid + budget_micros * PRICE_SCALE // unit_cost)
             sizes[i] = size
             was_cut = True
             unpaid = min(size, free)
@@ -296,7 +320,8 @@ def _drop_small(market: np.record, prices: IntArray, sizes: IntArray) -> bool:
 
 
 @kernel
-def _floor_lot(market: np.record, size: int) -> int:
+def floor_lot(market: np.record, size: int) -> int:
+    """A size in whole lots, rounded down."""
     lot = max(int(market.lot), 1)
     return size // lot * lot
 
@@ -353,8 +378,8 @@ def _exit_size(market: np.record, params: np.record, excess: int) -> int:
     lot = max(int(market.lot), 1)
     smallest = max(int(market.min_size), lot)
     size = (max(excess, smallest) + lot - 1) // lot * lot
-    size = min(size, _floor_lot(market, abs(net_contracts(market))))
-    size = min(size, _floor_lot(market, int(params.max_order_size)))
+    size = min(size, floor_lot(market, abs(net_contracts(market))))
+    size = min(size, floor_lot(market, int(params.max_order_size)))
     return size if size >= smallest else 0
 
 

@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from pr3dict.kernels import dtypes as d
+from pr3dict.kernels import rewards_reference as rewards
 
 Row = Mapping[str, Any]
 MICRO = 1_000_000
@@ -45,6 +46,9 @@ def decide(
             bids, asks = _exit(market, params, prices, now_ns, quote, reasons)
         elif state != "forced_exit" and "quote" in allowed:
             rooms = (max(heat_room_micros, 0), max(cash_room_micros, 0))
+            if params["rewards"] and market["reward_spread"] > 0 and market["reward_mid"] >= 0:
+                offers = _offers(market, params, prices, state, reduce_only, quote)
+                rewards.place(market, params, prices, offers, quote, reasons)
             bids, asks = _sides(market, params, prices, state, reduce_only, rooms, quote, reasons)
     quote["reasons"] = sum(1 << d.REASON_NAMES.index(name) for name in reasons)
     quote["levels"] = max(len(bids), len(asks))
@@ -89,6 +93,8 @@ def _blank(market: Row, params: Row, now_ns: int) -> dict[str, Any]:
         "bid_tif": d.POST_ONLY,
         "ask_tif": d.POST_ONLY,
     }
+    quote |= dict.fromkeys((name for name in d.QUOTE.names or () if "reward" in name), 0)
+    quote["unmoved_edge_micros"] = 0
     for which in ("unskewed", "skewed"):
         quote[f"{which}_bid_micros"] = quote[f"{which}_ask_micros"] = -1
     return quote
@@ -248,8 +254,9 @@ def _ladder(
     far = market["far_ask_price" if side == "bid" else "far_bid_price"]
     step = -params["level_spacing_micros"] if side == "bid" else params["level_spacing_micros"]
     ladder: list[int] = []
+    first = quote[f"reward_{side}_price"] * 100 or quote[f"skewed_{side}_micros"]
     for i in range(params["levels"]):
-        wish = quote[f"skewed_{side}_micros"] + i * step
+        wish = first + i * step
         rounded = _round(prices, side, wish) if 0 < wish < MICRO else None
         if rounded is None:
             reasons.add(f"{side}_off_grid")
@@ -264,6 +271,32 @@ def _ladder(
         elif price not in ladder:
             ladder.append(price)
     return ladder
+
+
+def _offers(
+    market: Row, params: Row, prices: Sequence[int], state: str, reduce_only: bool, quote: dict[str, Any]
+) -> dict[str, rewards.Offer]:
+    """Each side as it would be without rewards."""
+    offers = {}
+    for side in ("bid", "ask"):
+        room = _room(market, params, side, state, reduce_only)
+        far = market["far_ask_price" if side == "bid" else "far_bid_price"]
+        wish = quote[f"skewed_{side}_micros"]
+        price = _round(prices, side, wish) if room is not None and 0 < wish < MICRO else None
+        if price is not None:
+            price = _passive(prices, side, price, far)
+        inventory, gross = room or (0, 0)
+        offers[side] = rewards.Offer(
+            price, min(inventory, gross), min(_wished_size(params, quote), inventory)
+        )
+    return offers
+
+
+def _wished_size(params: Row, quote: Row) -> int:
+    wish = params["quote_size"]
+    if quote["liquidity_micros"] > params["liquid_market_micros"]:
+        wish = _times(wish, params["liquid_size_multiplier_ppm"])
+    return int(min(wish, params["max_order_size"]))
 
 
 def _whole_lots(market: Row, size: int | Fraction) -> int:
@@ -345,6 +378,14 @@ def _sides(
         orders, cut = _afford(market, side, wanted[side], max(cash // 2, cash - costs[other]))
         if cut:
             reasons.add("size_cut_cash")
+        wish = _wished_size(params, quote)
+        if orders and quote[f"reward_{side}_size"] > wish:
+            price, size = orders[0]
+            if size < market["reward_min_size"]:
+                size = min(size, _whole_lots(market, wish))
+            if size > wish:
+                reasons.add(f"{side}_raised_for_rewards")
+            orders = [(price, size), *orders[1:]]
         kept = []
         for price, size in orders:
             if size < max(market["min_size"], market["lot"]):
@@ -364,14 +405,11 @@ def _sized(
     quote: dict[str, Any],
     reasons: set[str],
 ) -> list[tuple[int, int]]:
-    wish = params["quote_size"]
-    if quote["liquidity_micros"] > params["liquid_market_micros"]:
-        wish = _times(wish, params["liquid_size_multiplier_ppm"])
-    wish = min(wish, params["max_order_size"])
+    wish = _wished_size(params, quote)
     orders: list[tuple[int, int]] = []
     for price in ladder:
         used = sum(size for _, size in orders)
-        size = wish
+        size = wish if orders else max(wish, quote[f"reward_{side}_size"])
         for left, limit in ((room[0] - used, "inventory"), (room[1] - used, "gross")):
             if size > left:
                 reasons.add(f"{side}_size_cut_{limit}")

@@ -252,6 +252,7 @@ def new_market(n: int = 1) -> d.Array:
         "far_ask_price",
         "fair_micros",
         "quoted_state",
+        "reward_mid",
     ):
         rows[field] = -1
     return rows

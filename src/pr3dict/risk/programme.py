@@ -14,7 +14,8 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from pr3dict.domain.errors import ConfigError
-from pr3dict.domain.units import MICROS_PER_PRICE_UNIT, NS_PER_HOUR, NS_PER_SECOND, PPM_SCALE
+from pr3dict.domain.rewards import RewardTerms
+from pr3dict.domain.units import MICROS_PER_PRICE_UNIT, NS_PER_HOUR, NS_PER_SECOND, PPM_SCALE, PRICE_SCALE
 from pr3dict.strategies.settings import (
     CONTRACTS,
     COUNT,
@@ -117,6 +118,35 @@ class IncentiveTerms(Settings):
         return _moment_ns(self.end, "end")
 
 
+class MarketRewards(Settings):
+    """What one market pays for resting quotes, for a backtest of tapes that do not state it."""
+
+    # fmt: off
+    ticker: str = choice("", "Rewards", "", "The market.", "a ticker")
+    max_spread: Decimal = number(
+        "0", PRICE, "Rewards", "", "Distance from the midpoint at which an order scores nothing.")
+    min_size: Decimal = number("0", CONTRACTS, "Rewards", "", "Least size of an order that scores.")
+    daily_rate: Decimal = number("0", DOLLARS, "Rewards", "", "What all makers share in a day.")
+    # fmt: on
+
+    def rules(self) -> Iterable[Rule]:
+        """Rewards have a market, a spread and a pool."""
+        yield Rule("ticker", bool(self.ticker), "rewards name no market; give its ticker")
+        spread = self.integer("max_spread") // MICROS_PER_PRICE_UNIT
+        what = f"{self.max_spread} is no spread of a market; give the programme's, inside (0, 1)"
+        yield Rule("max_spread", 0 < spread < PRICE_SCALE, what)
+        yield Rule("daily_rate", self.daily_rate > 0, "0 is no reward; give what a day pays")
+
+    @property
+    def terms(self) -> RewardTerms:
+        """The terms as the program counts them."""
+        return RewardTerms(
+            spread=self.integer("max_spread") // MICROS_PER_PRICE_UNIT,
+            min_size=self.integer("min_size"),
+            day_micros=self.integer("daily_rate"),
+        )
+
+
 class ProgrammeConfig(Settings):
     """Terms of the agreement, and what its allowed absence may be spent on.
 
@@ -155,6 +185,10 @@ class ProgrammeConfig(Settings):
         (), "Programme", "", "`[[programme.products]]`; none: each series is a product.", "tables")
     incentives: tuple[IncentiveTerms, ...] = choice(
         (), "Programme", "", "`[[programme.incentives]]`: reward periods to score own orders by.", "tables")
+    rewards: tuple[MarketRewards, ...] = choice(
+        (), "Programme", "",
+        "`[[programme.rewards]]`: what resting quotes are paid in a backtest, before what tapes state.",
+        "tables")
     # fmt: on
 
     def rules(self) -> Iterable[Rule]:

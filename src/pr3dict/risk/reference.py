@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pr3dict.risk.limits import RiskConfig
-from pr3dict.risk.programme import IncentiveTerms, PriceBand, ProductTerms, ProgrammeConfig
+from pr3dict.risk.programme import IncentiveTerms, MarketRewards, PriceBand, ProductTerms, ProgrammeConfig
 from pr3dict.strategies import reference
 
 HEADER = """
@@ -46,6 +46,6 @@ min_markets = 1
 
 def render() -> str:
     """Their chapters in Markdown."""
-    tables = (ProgrammeConfig, ProductTerms, PriceBand, IncentiveTerms)
+    tables = (ProgrammeConfig, ProductTerms, PriceBand, IncentiveTerms, MarketRewards)
     programme = "".join(line for table in tables for line in reference.sections(table))
     return reference.render() + HEADER + "".join(reference.sections(RiskConfig)) + PROGRAMME + programme

@@ -86,4 +86,11 @@ def _exchange(tapes: TapeSet, spec: BacktestSpec) -> Iterator[str]:
             f"best-scored that qualify, ranked every {minutes:g} min without looking "
             "ahead; the others are wound down."
         )
-    yield f"One account with ${spec.cash_micros / MONEY_SCALE:,.2f} trades all tapes; rewards are not scored."
+    cash = f"${spec.cash_micros / MONEY_SCALE:,.2f}"
+    paying = sum(meta.ticker in spec.rewards or meta.rewards is not None for meta in tapes.metas)
+    yield f"One account with {cash} trades all tapes{'' if paying else '; rewards are not scored'}."
+    if paying:
+        yield (
+            f"{_some(tapes, paying)} pay liquidity rewards: expected ones, at the least share possible "
+            "beside what else rests, and not in the equity curve."
+        )

@@ -19,15 +19,18 @@ from pr3dict.analytics.incentives import PeriodScore
 from pr3dict.analytics.places import NO_PLACES, Places, places, unselected
 from pr3dict.analytics.refusals import Witness
 from pr3dict.analytics.report import AccountReport, account_report, contracts
+from pr3dict.analytics.rewards import RewardScore, paid_micros
 from pr3dict.domain.errors import WorkError
+from pr3dict.domain.rewards import RewardTerms
 from pr3dict.domain.units import format_dollars
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels import replay
 from pr3dict.kernels.messages import ERROR_FILLS_FULL, ERRORS
+from pr3dict.kernels.rewards import set_terms
 from pr3dict.kernels.warm import tiny_world
 from pr3dict.kernels.world import World, new_world
 from pr3dict.runtime.assumptions import sentences
-from pr3dict.runtime.incentive_watch import IncentiveWatch
+from pr3dict.runtime.incentive_watch import IncentiveWatch, RewardWatch
 from pr3dict.runtime.jobs import Stop, run_jobs
 from pr3dict.runtime.observer import Block, Observer
 from pr3dict.runtime.spec import OPTIMISTIC, PESSIMISTIC, QUEUES, BacktestSpec
@@ -68,7 +71,8 @@ class Replay:
         self.witness = Witness(len(self.tapes.metas))
         self.observer = Observer(self.tapes, self.world, self.points)
         watched = self.spec.incentives if self.queue == self.spec.queue else ()
-        self.rewards = IncentiveWatch(self.tapes, self.world, watched)
+        self.incentives = IncentiveWatch(self.tapes, self.world, watched)
+        self.rewards = RewardWatch(self.tapes, self.world, reward_terms(self.tapes, self.spec))
         self.elapsed_s = 0.0
 
     @property
@@ -96,17 +100,20 @@ class Replay:
         """Go on to event `until`, with a halt wherever the observer looks; True when the replay is over."""
         clock, account = self.world.clock[0], self.world.account[0]
         over = False
-        self.observer.look()
-        self.rewards.look()
+        self._look()
         while not over and int(clock.local_event) < until and not int(account.error):
-            stop = min(until, self.observer.next_event, self.rewards.next_event)
+            stop = min(until, self.observer.next_event, self.incentives.next_event, self.rewards.next_event)
             steps = stop - int(clock.local_event)
             began_s = time.perf_counter()
             over = bool(replay.run(self.world, self.tapes.events, steps))
             self.elapsed_s += time.perf_counter() - began_s
-            self.observer.look()
-            self.rewards.look()
+            self._look()
         return over
+
+    def _look(self) -> None:
+        self.observer.look()
+        self.incentives.look()
+        self.rewards.look()
 
     def report(self) -> AccountReport:
         """Figures of a replay that is over, audited against the fold of its fills."""
@@ -115,7 +122,14 @@ class Replay:
             self.tapes.names,
             start_micros=self.spec.cash_micros,
             curve_interval_ns=self.interval_ns,
+            rewards_micros=paid_micros(self.rewards.scores()),
         )
+
+
+def reward_terms(tapes: TapeSet, spec: BacktestSpec) -> dict[int, RewardTerms]:
+    """Terms of the markets that pay liquidity rewards, by place among the tapes."""
+    found = ((m, spec.rewards.get(meta.ticker, meta.rewards)) for m, meta in enumerate(tapes.metas))
+    return {m: terms for m, terms in found if terms is not None}
 
 
 def curve_interval_ns(span_ns: int) -> int:
@@ -133,12 +147,15 @@ def _new_world(run: Replay, fill_capacity: int) -> World:
     rules["entry_ns"] = rules["response_ns"] = latency_ns
     rules["curve_interval_ns"] = run.interval_ns
     start_ns = tapes.start_ns
+    markets = market_rows(tapes.metas)
+    for m, terms in reward_terms(tapes, spec).items():
+        set_terms(markets[m : m + 1], terms)
     rules["day_offset_ns"] = trading_day_offset_ns(tapes.metas[0].venue, start_ns)
     return new_world(
         grids,
         np.repeat(spec.params, len(tapes.metas)),
         fee_rows(tapes.metas, at_ns=start_ns, direct_member=spec.direct_member),
-        market_rows(tapes.metas),
+        markets,
         grid_of_market=first_grids,
         rules=rules,
         cash_micros=spec.cash_micros,
@@ -197,6 +214,7 @@ class BacktestResult:
     samples: d.Array
     points: int
     incentives: tuple[PeriodScore, ...] = ()
+    rewards: tuple[RewardScore, ...] = ()
 
     @property
     def fees_schedule(self) -> str:
@@ -217,7 +235,7 @@ class BacktestResult:
 
     def to_json(self) -> dict[str, object]:
         """One JSON object; the same for the same input but for `elapsed_s` and `events_per_s`."""
-        report, spec = self.report, self.spec
+        report, spec, paid = self.report, self.spec, paid_micros(self.rewards)
         return {
             "version": __version__,
             "preset": spec.preset,
@@ -243,6 +261,9 @@ class BacktestResult:
             "pessimistic": self.pessimistic.to_json(),
             "optimistic": self.optimistic.to_json(),
             "incentives": [score.to_json() for score in self.incentives],
+            "rewards": [
+                score.to_json() | {"paid": format_dollars(paid[score.ticker])} for score in self.rewards
+            ],
             "per_market": [self._market_json(m) for m in range(len(self.tapes.metas))],
             "blocks": [block.to_json(self.tapes.metas[block.market]) for block in self.blocks],
             "elapsed_s": round(self.elapsed_s, 6),
@@ -331,7 +352,8 @@ def finish(
         curve=run.world.curve[: int(run.world.clock[0].curve_count)].copy(),
         samples=run.observer.samples,
         points=run.points,
-        incentives=run.rewards.scores(),
+        incentives=run.incentives.scores(),
+        rewards=run.rewards.scores(),
     )
 
 

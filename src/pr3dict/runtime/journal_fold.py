@@ -15,6 +15,7 @@ import numpy as np
 
 from pr3dict.analytics.incentives import Own, OwnTurn
 from pr3dict.analytics.programme import Trade
+from pr3dict.analytics.rewards import TermsTurn
 from pr3dict.analytics.uptime import Timeline, Unseen
 from pr3dict.domain import commands as c
 from pr3dict.domain import events as e
@@ -93,6 +94,7 @@ class Folded:
     account: Account
     first_ns: int
     last_ns: int
+    rewards: dict[int, list[TermsTurn]]  # reward terms by market, from when they were told
 
 
 def fold_journal(
@@ -151,6 +153,7 @@ class _Run:
         self.voided: set[tuple[int, str]] = set()
         self.settled: set[int] = set()
         self.quotes: dict[int, bytes] = {}
+        self.rewards: dict[int, list[TermsTurn]] = {}
         self.alive_ns: dict[str, int] = {}
         self.first_ns = self.last_ns = 0
         self.starts = False  # the step is the first of a process
@@ -219,7 +222,9 @@ class _Run:
     def _event(self, event: e.Control, now_ns: int) -> None:
         match event:
             case e.Listed():
-                self._list(event)
+                self._list(event, now_ns)
+            case e.RewardsChanged():
+                self.rewards.setdefault(event.market, []).append(TermsTurn(now_ns, event.rewards))
             case e.Held():
                 self._hold(event, now_ns)
             case e.FeedAlive():
@@ -244,8 +249,10 @@ class _Run:
             case _:
                 pass
 
-    def _list(self, event: e.Listed) -> None:
+    def _list(self, event: e.Listed, now_ns: int) -> None:
         if event.market == len(self.listings):
+            if event.rewards is not None:
+                self.rewards[event.market] = [TermsTurn(now_ns, event.rewards)]
             self.listings.append(event)
             self.tallies[event.market] = _Tally()
             if self.config is not None:
@@ -346,6 +353,7 @@ class _Run:
             account=self.account,
             first_ns=self.first_ns,
             last_ns=self.last_ns,
+            rewards=self.rewards,
         )
 
     def _counts(self) -> Iterator[tuple[int, Counts]]:

@@ -45,6 +45,7 @@ def listing_of(
         reduce_in_place=meta.reduce_in_place,
         close_ns=UNKNOWN_NS if meta.close_ns is None else meta.close_ns,
         resolution_ns=UNKNOWN_NS if meta.expected_resolution_ns is None else meta.expected_resolution_ns,
+        rewards=meta.rewards,
     )
 
 
@@ -113,4 +114,5 @@ def meta_of(listing: Listed, session: str, *, synthetic: bool) -> TapeMeta:
         expected_resolution_ns=None if listing.resolution_ns < 0 else listing.resolution_ns,
         has_trades="recorded",
         synthetic=synthetic,
+        rewards=listing.rewards,
     )

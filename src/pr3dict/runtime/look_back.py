@@ -88,7 +88,8 @@ def look_back(journal: Journal, until_ns: int = END_NS) -> Moment:
     for step in _steps_until(journal, until_ns, after):
         engine.fold(step)
         for quoted in step.quotes:
-            quotes[quoted.market] = np.frombuffer(quoted.row, d.QUOTE)
+            if len(quoted.row) == d.QUOTE.itemsize:  # else of another version
+                quotes[quoted.market] = np.frombuffer(quoted.row, d.QUOTE)
     _older_quotes(journal, after, quotes, len(engine.listings))
     tail = JournalTail(journal, after=max(0, engine.number - LOOK_BACK_STEPS))
     tail.take(_steps_until(journal, until_ns, tail.number))
@@ -131,7 +132,7 @@ def _older_quotes(journal: Journal, before: int, quotes: dict[int, d.Array], mar
     for stored in journal.stored():
         if stored.number > before:
             break
-        older.update(stored.quotes)
+        older.update((m, row) for m, row in stored.quotes if len(row) == d.QUOTE.itemsize)
     for market, row in older.items():
         quotes.setdefault(market, np.frombuffer(row, d.QUOTE))
 

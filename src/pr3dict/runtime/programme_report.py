@@ -226,7 +226,7 @@ def _score(data_dir: DataDir, folded: Folded, terms: IncentiveTerms, until_ns: i
     listing = next((one for one in folded.listings if one.ticker == terms.ticker), None)
     if listing is None:
         return score_period(terms, rows_of((), 0), (), until_ns, seen=())
-    rows = rows_of(_segments(data_dir), listing.market)
+    rows = rows_of(segments(data_dir), listing.market)
     spans = seen_spans(folded.timelines[listing.market].proven(), folded.last_ns)
     return score_period(
         terms,
@@ -238,7 +238,8 @@ def _score(data_dir: DataDir, folded: Folded, terms: IncentiveTerms, until_ns: i
     )
 
 
-def _segments(data_dir: DataDir) -> Iterator[Any]:
+def segments(data_dir: DataDir) -> Iterator[Any]:
+    """The recorded rows of all processes, part by part, in order."""
     for folder in sorted(data_dir.tapes.glob("*")):
         if any(folder.glob("rows-*")):
             yield from read_rows(folder)

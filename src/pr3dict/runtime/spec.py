@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from pr3dict.domain.rewards import RewardTerms
 from pr3dict.domain.units import QTY_SCALE
 from pr3dict.kernels import dtypes as d
 from pr3dict.risk.programme import IncentiveTerms
@@ -29,7 +31,8 @@ class BacktestSpec:
     """Everything but the tapes. `params` is one PARAMS row of `config`, `rules` RULES with its limits.
 
     The replay fills in the rest of `rules` from the fields below. `incentives` are reward periods that own
-    orders are scored by; they change nothing else.
+    orders are scored by; they change nothing else. `rewards` are terms of liquidity rewards by ticker, which
+    win over what a tape states; they pay, and move quotes where the config's `rewards` says so.
     """
 
     config: MarketMakingConfig
@@ -43,6 +46,7 @@ class BacktestSpec:
     latency_ms: int = 50
     direct_member: bool = False
     incentives: tuple[IncentiveTerms, ...] = ()
+    rewards: Mapping[str, RewardTerms] = field(default_factory=dict)
 
 
 def make_spec(
@@ -55,6 +59,7 @@ def make_spec(
     latency_ms: int = 50,
     direct_member: bool = False,
     incentives: tuple[IncentiveTerms, ...] = (),
+    rewards: Mapping[str, RewardTerms] | None = None,
 ) -> BacktestSpec:
     """The spec of a strategy's config; `preset` only names it in the report. The trading day is a UTC day."""
     rules = config.to_rules()
@@ -71,4 +76,5 @@ def make_spec(
         latency_ms=latency_ms,
         direct_member=direct_member,
         incentives=incentives,
+        rewards=rewards or {},
     )

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from pr3dict.domain.errors import DataError
 from pr3dict.domain.market import PriceGrid, Venue
+from pr3dict.domain.rewards import RewardTerms
 from pr3dict.domain.units import PRICE_SCALE, format_contracts, format_price
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels import tapecheck
@@ -83,6 +84,7 @@ class TapeMeta(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     has_trades: Literal["recorded", "inferred", "none"]
     quality: dict[str, Scalar] = {}
     synthetic: bool = False
+    rewards: RewardTerms | None = None  # for resting quotes, as they held when the tape was recorded
 
 
 class Tape(NamedTuple):

@@ -18,8 +18,10 @@ from pr3dict.strategies.settings import (
     CONTRACTS,
     COUNT,
     COUNT_RATE,
+    DECAY,
     DOLLARS,
     FACTOR,
+    FILL_RATE,
     HOURS,
     MINUTES,
     PRICE,
@@ -33,6 +35,7 @@ from pr3dict.strategies.settings import (
 )
 
 POLICIES = {"pr3dict": d.POLICY_PR3DICT, "fixed_spread": d.POLICY_FIXED_SPREAD}
+REWARDS = {"off": d.REWARDS_OFF, "respect": d.REWARDS_RESPECT, "optimise": d.REWARDS_OPTIMISE}
 FAIR_MODELS = {"mid": d.FAIR_MID, "microprice": d.FAIR_MICROPRICE, "order_flow": d.FAIR_ORDER_FLOW}
 
 RULES_OF_SETTINGS = {
@@ -172,6 +175,25 @@ class MarketMakingConfig(Settings):
         "0.5", SHARE, "Lifecycle", "refill_fraction_ppm",
         "A partly filled order keeps its place in the queue while it holds this share of its size.")
 
+    rewards: Literal["off", "respect", "optimise"] = choice(
+        "off", "Rewards", "rewards",
+        "Where a market pays liquidity rewards: `off` ignores them, `respect` brings quotes into the band "
+        "and to the least size that scores, at no expected loss, `optimise` rests them where expected edge "
+        "plus expected reward is largest.", "off, respect, optimise")
+    reward_adverse_cost: Decimal = number(
+        "0.005", PRICE, "Rewards", "reward_adverse_micros",
+        "Least adverse cost of a filled contract; an adverse markout of our own fills that is larger counts.")
+    reward_stress: Decimal = number(
+        "2", FACTOR, "Rewards", "reward_stress_ppm",
+        "`optimise` moves no quote to where this times the adverse cost, with the maker fee less the rebate, "
+        "is not earned.", low="0")
+    reward_fill_rate: Decimal = number(
+        "60", FILL_RATE, "Rewards", "reward_fill_rate_ppm",
+        "Fills of a whole quote expected at fair value (A of A exp(-k distance)).")
+    reward_fill_decay: Decimal = number(
+        "80", DECAY, "Rewards", "reward_fill_decay_ppm",
+        "How fast fills get rarer with the distance from fair value (k).")
+
     volume_spike_threshold: Decimal = number(
         "3", FACTOR, "Risk", "volume_spike_ppm",
         "Volume rate of the window over that of the baseline that pulls quotes.", low="1", high="1000")
@@ -228,6 +250,7 @@ class MarketMakingConfig(Settings):
                 row[facts["param"]] = self.integer(key)
         row["policy"] = POLICIES[self.policy]
         row["fair_model"] = FAIR_MODELS[self.fair_value]
+        row["rewards"] = REWARDS[self.rewards]
         row["volatility_samples"] = int(self.volatility_window_seconds / self.volatility_grid_seconds)
         return row
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pr3dict.domain.units import MONEY_SCALE, PPM_SCALE, PRICE_SCALE, QTY_SCALE
+from pr3dict.domain.units import MICROS_PER_PRICE_UNIT, MONEY_SCALE, PPM_SCALE, PRICE_SCALE, QTY_SCALE
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.world import IntArray
 
@@ -29,10 +29,15 @@ _STEPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("clamp", "spread_micros", ()),
 )
 
+_UNMOVED = {"edge": "unmoved_edge_micros", "income": "unmoved_reward_micros"}
+
 
 @dataclass(frozen=True, slots=True)
 class Term:
     """One step of the decision: the spread after it (for `skew`: the shift), and what the step did.
+
+    Where liquidity rewards were reckoned with, four more: the wished bid and ask after them, and the dollars
+    an hour that fills and rewards are expected to bring, each with its change against no rewards.
 
     `effect` is empty where the step changed nothing, else "+0.02", "x1.5" or "clamped".
     """
@@ -130,7 +135,27 @@ def _terms(quote: np.record, params: np.record) -> tuple[Term, ...]:
         before = after
     skew = _dollars(quote.skew_micros)
     terms.append(Term("skew", skew, f"{skew.normalize():+f}" if skew else ""))
+    if quote.rewards:
+        terms += _reward_terms(quote)
     return tuple(terms)
+
+
+def _reward_terms(quote: np.record) -> list[Term]:
+    """What rewards did: innermost wishes where they moved, then dollars expected an hour."""
+    found = []
+    for side in ("bid", "ask"):
+        moved, wish = int(quote[f"reward_{side}_price"]), int(quote[f"skewed_{side}_micros"])
+        price = moved * MICROS_PER_PRICE_UNIT if moved else wish
+        found.append(Term(f"reward_{side}", _dollars(price), _change(price - wish)))
+    for name in ("edge", "income"):
+        field = "edge_micros" if name == "edge" else "micros"
+        after, before = int(quote[f"reward_{field}"]), int(quote[_UNMOVED[name]])
+        found.append(Term(f"reward_{name}", _dollars(after), _change(after - before)))
+    return found
+
+
+def _change(micros: int) -> str:
+    return f"{_dollars(micros).normalize():+f}" if micros else ""
 
 
 def _effect(name: str, before: int, after: int, used: list[int]) -> str:

@@ -9,7 +9,9 @@ import numpy as np
 
 from pr3dict.domain.errors import DataError, UsageError
 from pr3dict.domain.inventory import Inventory
+from pr3dict.domain.rewards import RewardTerms
 from pr3dict.domain.units import (
+    MICROS_PER_PRICE_UNIT,
     MONEY_SCALE,
     NS_PER_HOUR,
     PRICE_SCALE,
@@ -19,6 +21,7 @@ from pr3dict.domain.units import (
 )
 from pr3dict.kernels import dtypes as d
 from pr3dict.kernels.quote import decide
+from pr3dict.kernels.rewards import set_terms
 from pr3dict.kernels.world import Grids, make_grids, new_market
 from pr3dict.strategies.config import MarketMakingConfig
 from pr3dict.strategies.decision import Decision, decision_of
@@ -130,12 +133,16 @@ class MarketMakingStrategy:
         tick: Number = "0.01",
         best_bid: Number | None = None,
         best_ask: Number | None = None,
+        rewards: RewardTerms | None = None,
+        reward_others: Number = 0,
     ) -> Decision:
         """Decide one market from plain numbers with the compiled policy.
 
         fair, tick, best_bid, best_ask: dollars. liquidity: dollars. hours: to close and resolution. net:
         contracts, YES less NO (default: what is held in `market_id`). Without the touch the book counts as
-        unknown: it clamps no price and passes the filter on the existing spread.
+        unknown: it clamps no price and passes the filter on the existing spread. rewards: what the market
+        pays for resting quotes, reward_others: what others score on each side (contracts at the midpoint,
+        which is that of the touch, else fair value).
 
         Raises:
             UsageError: a number that no market can have.
@@ -153,6 +160,9 @@ class MarketMakingStrategy:
         self._set_position(market, net, market_id)
         grids = _grid(_tick_units(tick))
         touch_known = _set_touch(market, grids, best_bid, best_ask)
+        if rewards is not None:
+            others = _scaled("reward_others", reward_others, QTY_SCALE, 0, _MOST_CONTRACTS)
+            _set_rewards(market, rewards, others, touch_known)
         return decision_of(_decide(market, params, grids, touch_known), params)
 
     def _set_position(self, market: np.record, net: Number | None, market_id: str | None) -> None:
@@ -187,6 +197,13 @@ def _set_touch(market: np.record, grids: Grids, best_bid: Number | None, best_as
     market.bid_price = market.far_bid_price = bid
     market.ask_price = market.far_ask_price = ask
     return True
+
+
+def _set_rewards(market: np.record, rewards: RewardTerms, others: int, touch_known: bool) -> None:
+    set_terms(market, rewards)
+    fair_halves = int(market.fair_micros) * 2 // MICROS_PER_PRICE_UNIT
+    market.reward_mid = int(market.bid_price) + int(market.ask_price) if touch_known else fair_halves
+    market.reward_bid_others = market.reward_ask_others = others
 
 
 def _touch_units(grids: Grids, name: str, price: Number) -> int:

@@ -66,7 +66,16 @@ STATUSES: Final = (
     502, 503, 504,
 )  # fmt: skip
 KINDS: Final = {name_of(kind): kind for kind in READERS}
-NOISE: Final = (e.Malformed, e.VenueStatus, e.FeesChanged, e.Filled, e.FillFinal, e.FillVoided, e.ClockSkewed)
+NOISE: Final = (
+    e.Malformed,
+    e.VenueStatus,
+    e.FeesChanged,
+    e.Filled,
+    e.FillFinal,
+    e.FillVoided,
+    e.ClockSkewed,
+    e.RewardsChanged,
+)
 _read_trade: Final = reader_of(TradeFrame)
 Way = Callable[[Answer], Awaitable[None]]
 

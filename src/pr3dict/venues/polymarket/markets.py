@@ -18,6 +18,7 @@ from pr3dict.domain.errors import DataError
 from pr3dict.domain.events import BookInvalid, Control, FeesChanged, Listed, Settled
 from pr3dict.domain.fees import FeeTerms, polymarket_terms
 from pr3dict.domain.market import MarketStatus, polymarket_grid
+from pr3dict.domain.rewards import RewardTerms
 from pr3dict.domain.units import MONEY_SCALE, NS_PER_SECOND
 from pr3dict.kernels import dtypes as d
 from pr3dict.venues.polymarket.amounts import LOT
@@ -26,6 +27,7 @@ from pr3dict.venues.polymarket.frames import ResolvedFrame
 from pr3dict.venues.polymarket.models import ClobMarket, GammaFees, GammaMarket, VerboseMarket, clob_condition
 from pr3dict.venues.polymarket.numbers import UNKNOWN
 from pr3dict.venues.polymarket.requests import Terms
+from pr3dict.venues.polymarket.reward_terms import reward_news
 
 # What a live market's tick may become; on any other one the market waits, paused. None of hundredths of a
 # cent, whose depth every market would pay for in memory: a market that has it already lists it itself.
@@ -244,6 +246,7 @@ class Lives:
         self._watched: dict[str, None] = {}
         self._paid: dict[int, int] = {}  # rows to the payout that was told
         self._rates: dict[int, tuple[int, int]] = {}  # rows to the rates that were told since
+        self._rewards: dict[int, RewardTerms | None] = {}  # rows to the reward terms that were told
         self.add(lives)
 
     def add(self, lives: Iterable[Life]) -> None:
@@ -388,7 +391,9 @@ class Lives:
         if clob is not None:
             fresh = msgspec.structs.replace(fresh, fees=fee_terms(market, clob), schedule=market.fee_schedule)
         self._lives[life.condition] = fresh
-        events = [*self._fees_changed(fresh), *self._payout(fresh)]
+        events: list[Control] = [*self._fees_changed(fresh), *self._payout(fresh)]
+        if not fresh.over:
+            events += reward_news(self._rewards, life.listing, market, now_ns)
         rows = [self.tick(now_ns)]
         tick = market.order_price_min_tick_size
         if tick is not None and int(tick) != fresh.tick and not fresh.over:
