@@ -187,7 +187,7 @@ async def check_time(patient: Patient) -> list[Finding]:
     """Our clock against the venue's, which shows whole seconds."""
     try:
         asked_ns = patient.clock.now_ns()
-        venue_ns = await patient.rest.time_ns() + NS_PER_SECOND // 2
+        venue_ns = await patient.rest.venue_time_ns() + NS_PER_SECOND // 2
         now_ns = patient.clock.now_ns()
     except (ReadFailedError, DataError) as error:
         what = f"{patient.access.urls.hosts.clob} did not tell the time ({error})"

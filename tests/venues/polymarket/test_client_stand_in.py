@@ -254,7 +254,7 @@ def test_the_rest_of_what_a_maker_reads():
     async def test():
         async with at_desk() as (server, desk):
             rest, terms = desk.rest, desk.terms[0]
-            assert abs(await rest.time_ns() - server.now_ns()) < 3 * 10**9
+            assert abs(await rest.venue_time_ns() - server.now_ns()) < 3 * 10**9
             assert await rest.version() == 2
             assert await rest.tick_size(terms.yes) == terms.tick
             assert await rest.neg_risk(desk.terms[2].yes) is True

@@ -398,7 +398,7 @@ def test_every_read_decodes_its_body(small, bodies):
         rest, cond = PolymarketRest(http), bodies.CONDITION
         venue.script["GET", "*"] = []
         for call, kind, check in (
-            (rest.time_ns(), Seconds, lambda x: x == 1_763_800_000 * SECOND),
+            (rest.venue_time_ns(), Seconds, lambda x: x == 1_763_800_000 * SECOND),
             (rest.version(), m.Version, lambda x: x == 2),
             (rest.book(bodies.YES), m.Book, lambda x: x.bids[1].price == 5200 and x.tick_size == 100),
             (

@@ -129,7 +129,7 @@ class PolymarketRest:
 
     # --- venue ------------------------------------------------------------------------------------
 
-    async def time_ns(self) -> int:
+    async def venue_time_ns(self) -> int:
         """The venue's clock, whole seconds."""
         return int(await self.get(Seconds, "/time"))
 

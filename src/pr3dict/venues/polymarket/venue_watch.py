@@ -216,7 +216,7 @@ class VenueWatch:
     async def _read_skew(self) -> None:
         """Our clock less the venue's, to half a second, said when it has moved."""
         asked_ns = self._clock.now_ns()
-        venue_ns = await self.rest.time_ns() + NS_PER_SECOND // 2
+        venue_ns = await self.rest.venue_time_ns() + NS_PER_SECOND // 2
         skew_ns = (asked_ns + self._clock.now_ns()) // 2 - venue_ns
         if self._skew_ns is None or abs(skew_ns - self._skew_ns) >= SKEW_STEP_NS:
             self._skew_ns = skew_ns
