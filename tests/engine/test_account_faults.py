@@ -447,10 +447,22 @@ def test_fault_31_what_the_venue_says_traded_without_a_trade_is_not_credited(des
     desk.do(e.Closed(order_id=1, why="filled", filled=10_000_000))
     for _ in range(2):
         assert desk.state() == "closing" and desk.held == (0, 0)
-        desk.wait(2)
+        desk.wait(3)
         desk.read_order(status="closed", filled=10_000_000)
         desk.read_fills()
     assert desk.codes() == ["ghost_fill"] and desk.state() == "filled" and desk.held == (0, 0)
+
+
+def test_fault_31_reads_that_a_clock_may_have_put_before_the_end_contradict_nothing(desk):
+    """The venue's clock may be ahead of ours: what it lists as of just after the end may be of before it."""
+    desk.place()
+    desk.do(e.Closed(order_id=1, why="filled", filled=10_000_000))
+    for _ in range(4):
+        desk.wait(0.4)
+        desk.read_fills()
+    assert desk.codes() == [] and desk.state() == "closing" and desk.exposed() == 10
+    desk.fill(size=10)
+    assert desk.codes() == [] and desk.state() == "filled"
 
 
 def test_fault_33_fees_are_booked_as_reported(desk):

@@ -467,7 +467,7 @@ class Orders:
             if self._venues.get(order.market) != venue:
                 continue
             if order.state is _S.CLOSING:
-                order.short += covered_ns > order.end_ns
+                order.short += covered_ns > order.end_ns + self.terms.skew_ns
                 self._close_if_explained(order, now_ns)
             elif self._is_disproved(order):
                 order.next_ns = min(order.next_ns, now_ns)

@@ -38,9 +38,8 @@ def official(package, pinned):
 async def unified(server, monkeypatch, key=PRIVATE_KEY):
     """`polymarket-client` at the stand-in, with the wallet of a key."""
     official("polymarket-client", "0.14")
-    from polymarket._internal.environment import PRODUCTION_CONFIG, create_environment
-
     from polymarket import AsyncSecureClient
+    from polymarket._internal.environment import PRODUCTION_CONFIG, create_environment
 
     monkeypatch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
     config = dataclasses.replace(
