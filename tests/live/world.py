@@ -12,7 +12,8 @@ from pr3dict.runtime.synthetic import Regime, market_tape
 
 START_NS: Final = 1_796_000_000 * 1_000_000_000
 HOUR_S: Final = 3_600.0
-QUIET_S: Final = 180.0  # at the end of a run nothing goes wrong any more: by then everything is quoted again
+# At the end of a run nothing goes wrong any more; an order in doubt holds quotes back until it has expired.
+QUIET_S: Final = 300.0
 
 LIVELY: Final = Regime(
     name="lively",

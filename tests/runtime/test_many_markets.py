@@ -312,4 +312,4 @@ def test_five_thousand_markets_take_less_than_two_gibibytes():
         curve_capacity=1,
     )  # fmt: skip
     total = sum(getattr(world, name).nbytes for name in FIELDS if name != "grids")
-    assert len(world.markets) == n and total < 100 << 20
+    assert len(world.markets) == n and total < 110 << 20

@@ -193,7 +193,7 @@ def test_the_command_writes_what_it_says(session, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--programme", "--queue"], "two reports"),
+        (["--programme", "--queue"], "reports of their own"),
         (["--html", "x.html"], "belong to --programme"),
         (["--programme", "--from", "someday"], "--from: 'someday' is no moment"),
         (["--programme", "--to", "2001-01-01"], "no process had started by then"),

@@ -9,10 +9,15 @@ from hypothesis import strategies as st
 from pr3dict.domain.commands import Action
 from pr3dict.domain.events import Control
 from pr3dict.domain.market import PriceGrid, kalshi_grid, polymarket_grid
+from pr3dict.domain.rewards import RewardTerms
 from pr3dict.domain.steps import Quoted, Step
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
+REWARDS = st.builds(
+    RewardTerms, spread=st.integers(1, 9_999), min_size=st.integers(0, 2**63 - 1),
+    day_micros=st.integers(0, 2**63 - 1),
+)  # fmt: skip
 GRIDS = st.sampled_from([polymarket_grid(100), kalshi_grid("linear_cent")])
 
 
@@ -28,6 +33,8 @@ def of_type(hint):
         return st.binary(max_size=40)
     if hint is PriceGrid:
         return GRIDS
+    if hint is RewardTerms:
+        return REWARDS
     if origin is Literal:
         return st.sampled_from(get_args(hint))
     if origin is tuple:
