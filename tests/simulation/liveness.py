@@ -80,7 +80,7 @@ def grow_quiet(sim: Simulation) -> None:
     world = sim.world
     world.run_until(world.now_ns + QUIET_NS, sim.check)
     latest = world.now_ns + sim.options.life_ns + QUIET_NS
-    while world.now_ns < latest and sim.process is not None and sim.process.in_doubt():
-        world.run_until(world.now_ns + 5 * SECOND, sim.check)
     if sim.modelled is not None:  # a late payout may be told by nobody
         world.run_until(max(world.now_ns, sim.paid_ns + NEWS_NS), sim.check)
+    while world.now_ns < latest and sim.process is not None and sim.process.in_doubt():
+        world.run_until(world.now_ns + SECOND, sim.check)

@@ -8,6 +8,7 @@ import numpy as np
 
 from pr3dict.domain import commands as c
 from pr3dict.domain import events as e
+from pr3dict.domain.order import OrderState
 from pr3dict.engine.engine import Engine
 from pr3dict.engine.tracked import IN_DOUBT
 from pr3dict.kernels import dtypes as d
@@ -66,12 +67,12 @@ class Process:
         return max(self.last_ns, self.time.now_ns())
 
     def in_doubt(self) -> bool:
-        """Whether the outcome of any order is unknown."""
+        """Whether the outcome of any order, or of a cancel, is unknown."""
         account = self.engine.account
         orders = (
             order for market in range(len(self.engine.listings)) for order in account.open_orders(market)
         )
-        return any(order.state in IN_DOUBT for order in orders)
+        return any(order.state in (*IN_DOUBT, OrderState.CANCEL_IN_FLIGHT) for order in orders)
 
     def reasons(self, market: int) -> int:
         """Why the brain quotes as it does: bits R_* of the decision that stands."""
