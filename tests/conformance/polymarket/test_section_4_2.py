@@ -174,7 +174,7 @@ def test_pings():
         down = await t.ear.until(e.FeedDown)
         assert "PONG" in down.why
         await t.ear.until(e.FeedUp, 2)
-        assert t.streams.connections >= before + 2
+        await until(lambda: t.streams.connections >= before + 2)
 
     live(body, speed=15.0)
 
