@@ -137,8 +137,9 @@ class Line:
             return
         if kind == "cancel" and self.world.fires("cancel_raced"):
             self._race(call)
-        busy = self.busy(kind)
-        answer = busy or self._spoil(kind, numbers, self.sim.session.desk.handle(call))
+        taken = any(number in self.sim.venue.exchange.truth.orders for number in numbers)
+        busy = None if taken else self.busy(kind)  # a repeated order meets what its first copy did
+        answer = busy or self._spoil(kind, numbers, self.sim.session.desk.handle(call, admitted=taken))
         if future is None or not answer[0]:
             return
         delay = self.wire.delay_ns()

@@ -64,17 +64,18 @@ class Desk:
         self.prefixed = self.random.random() < 0.5  # ORDER_STATUS_LIVE or LIVE
         self.in_units = self.random.random() < 0.2  # sizes of orders in base units
 
-    def handle(self, call: Call) -> tuple[int, bytes]:
-        """The answer to a call that arrives now."""
+    def handle(self, call: Call, *, admitted: bool = False) -> tuple[int, bytes]:
+        """The answer to a call that arrives now; one that is `admitted` passed its credentials before."""
         self.venue.advance()
-        status, body = self._route(call)
+        refused = self.world.now_ns < self.venue.faults.unauthorized_until_ns
+        if call.auth == "l2" and refused and not admitted:
+            self.world.effect(55)
+            status, body = 401, {"error": "Unauthorized/Invalid api key"}
+        else:
+            status, body = self._route(call)
         return status, _encode(body)
 
     def _route(self, call: Call) -> Reply:
-        faults = self.venue.faults
-        if call.auth == "l2" and self.world.now_ns < faults.unauthorized_until_ns:
-            self.world.effect(55)
-            return 401, {"error": "Unauthorized/Invalid api key"}
         sent = msgspec.json.decode(call.body) if call.body else None
         match call.method, call.path:
             case "POST", "/order":

@@ -66,7 +66,7 @@ def draw(seed: int) -> Options:
         venue=venue,
         markets=r.choice((2, 3, 3, 4)),
         exclusive=r.random() < 0.5,
-        safety_ns=r.randint(30, 90) * SECOND,
+        safety_ns=r.randint(25, 75) * SECOND,
         life_ns=r.choice((3, 5, 8) if small else (15, 30, 60)) * SECOND,
         quote_size=r.choice((2, 5, 10)),
         max_inventory=r.choice((20, 40)),
@@ -107,7 +107,7 @@ def _at_polymarket(options: Options) -> Options:
     return replace(
         options,
         adapter="polymarket",
-        safety_ns=r.randint(25, 45) * SECOND,  # what is in doubt afterwards may take three minutes
+        safety_ns=r.randint(22, 38) * SECOND,  # what is in doubt afterwards may take three minutes
         life_ns=r.choice((130, 140, 150)) * SECOND,
         intensity=kept | (knobs if options.intensity else {}),
     )
