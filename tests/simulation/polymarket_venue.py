@@ -168,9 +168,11 @@ class PolymarketVenue(Venue):
         self.world.after(min(max(moved_ns, 0), span_ns), self.on_chain.add, fill.trade_id)
 
     def _stage(self, fill: e.Filled, stage: str) -> None:
-        if fill.trade_id in self.exchange.truth.provisional:
+        truth = self.exchange.truth
+        if fill.trade_id in truth.provisional:
             self.stages[fill.trade_id] = stage
-            self.sim.session.send_trade(fill, stage)
+            booked = next(one for one in reversed(truth.fills) if one.trade_id == fill.trade_id)
+            self.sim.session.send_trade(booked, stage)
 
     def stage_of(self, fill: e.Filled) -> str:
         """The status of a trade now."""
