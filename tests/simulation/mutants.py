@@ -255,7 +255,7 @@ def _halt_ignored() -> list[Patch]:
 
 
 def _unreconciled_quoted() -> list[Patch]:
-    return [(Account, "is_reconciled", lambda self, venue: True)]
+    return [(Account, "is_reconciled", lambda self, venue, *, newest=False: True)]
 
 
 def _never_asks_again() -> list[Patch]:
